@@ -1,1 +1,10 @@
-//! octopus-server
+//! The portal: pages, REST API, package store and the rollout orchestrator.
+//!
+//! `main.rs` is the program; everything else is here, so that tests can drive the router in process.
+
+pub mod clock;
+pub mod db;
+pub mod ids;
+pub mod live;
+pub mod model;
+pub mod rollout;

@@ -1,0 +1,75 @@
+//! News for everybody who wants to know at once: the loops that wait for work, and the pages that are open.
+//!
+//! News carries no facts, only where to look: whoever hears it loads the truth from the database. So news that is lost
+//! costs a moment, never a fact.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, broadcast};
+
+use crate::ids::{EnvironmentId, MachineId, RolloutId, TaskId};
+
+/// News that one slow listener may fall behind. One that falls further behind is told so, and reloads everything.
+const BACKLOG_MAX: usize = 1024;
+
+/// What changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// An environment was added, changed or deleted.
+    Environment(EnvironmentId),
+    /// A machine, or what is known of it, or its place in a rollout.
+    Machine(MachineId),
+    /// A rollout or one of its machines.
+    Rollout(RolloutId),
+    /// A task, its log or one of its machines.
+    Task(TaskId),
+    /// A package was uploaded or deleted.
+    Packages,
+}
+
+/// The places where news is told.
+#[derive(Clone, Debug)]
+pub struct Live {
+    changes: broadcast::Sender<Change>,
+    orchestrator: Arc<Notify>,
+    tasks: Arc<Notify>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self { changes: broadcast::Sender::new(BACKLOG_MAX), orchestrator: Arc::default(), tasks: Arc::default() }
+    }
+}
+
+impl Live {
+    /// Tells that something changed. Call it after the commit.
+    pub fn tell(&self, change: Change) {
+        // No listener is no error.
+        let _ = self.changes.send(change);
+    }
+
+    /// News from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Wakes the rollout orchestrator. Many pokes before it wakes are one.
+    pub fn poke_orchestrator(&self) {
+        self.orchestrator.notify_one();
+    }
+
+    /// Wakes the task runner. Many pokes before it wakes are one.
+    pub fn poke_tasks(&self) {
+        self.tasks.notify_one();
+    }
+
+    /// Waits for a poke of the orchestrator.
+    pub async fn orchestrator_poked(&self) {
+        self.orchestrator.notified().await;
+    }
+
+    /// Waits for a poke of the task runner.
+    pub async fn tasks_poked(&self) {
+        self.tasks.notified().await;
+    }
+}

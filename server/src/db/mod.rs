@@ -5,6 +5,7 @@
 
 pub mod facts;
 pub mod rollouts;
+pub mod tasks;
 
 use std::path::Path;
 use std::str::FromStr as _;

@@ -224,6 +224,24 @@ fn entries_that_share_bytes_are_refused() {
 }
 
 #[test]
+fn an_entry_without_its_local_header_is_named() {
+    let mut bytes = archive(|writer| add(writer, "lost", b"x"));
+    let (local, _) = headers(&bytes, "lost");
+    bytes[local] = 0;
+    let error = refuse(&bytes, &Limits::default());
+    assert!(matches!(&error, PackageError::Damaged { entry, .. } if entry == "lost"), "{error}");
+}
+
+#[test]
+fn a_few_entries_that_need_many_folders_are_refused() {
+    let limits = Limits { entries: 1000, ..Limits::default() };
+    let deep = |i: usize| format!("{i}/{}x", "y/".repeat(500));
+    let bytes = archive(|writer| (0..2).for_each(|i| add(writer, &deep(i), b"")));
+    let error = refuse(&bytes, &limits);
+    assert!(matches!(error, PackageError::TooManyEntries { count: 1002, limit: 1000, .. }), "{error}");
+}
+
+#[test]
 fn what_is_no_complete_zip_file_is_refused() {
     let whole = archive(|_| ());
     assert!(matches!(refuse(b"", &Limits::default()), PackageError::Empty { .. }));
@@ -251,6 +269,34 @@ fn a_zip64_file_is_refused_before_its_count_of_entries_is_believed() {
     let at = bytes.len() - 22;
     bytes[at + 8..at + 20].fill(0xff);
     assert!(matches!(refuse(&bytes, &Limits::default()), PackageError::Zip64 { .. }));
+}
+
+#[test]
+fn no_changed_byte_does_harm() {
+    let whole = archive(|writer| add(writer, "sub/file", b"some text"));
+    for (at, change) in (0..whole.len()).flat_map(|at| [(at, 0x01), (at, 0x80), (at, 0xff)]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= change;
+        let bench = Bench::new();
+        let path = bench.file("changed.nupkg", bytes);
+        // Some changes hit what nobody reads. Whatever the others hit, the answer is an error and nothing is left.
+        if let Ok(package) = package::verify(&path, None, &Limits::default()) {
+            drop(package::stage_tentacle(&bench.home, package));
+        }
+        assert!(bench.tree().iter().all(|path| !path.contains(".incoming-") && !path.ends_with("/1.0.0")), "{at}");
+    }
+}
+
+#[test]
+fn as_many_entries_as_are_allowed_are_read_in_time() {
+    let bench = Bench::new();
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let bytes = archive(|writer| {
+        (2..u16::MAX).for_each(|i| writer.start_file(format!("{}/{i}", i % 100), options).unwrap());
+    });
+    let path = bench.file("many.nupkg", bytes);
+    let package = package::PackageFile::open(&path, &Limits::default()).unwrap();
+    assert_eq!(package.files().len(), usize::from(u16::MAX) - 1, "all but the nuspec");
 }
 
 #[test]

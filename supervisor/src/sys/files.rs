@@ -1,0 +1,181 @@
+//! The home folder's files: reading what is installed and how it is marked, and writing marks and last words.
+//!
+//! Whatever lies at a path is taken for hostile: nothing here follows a link at the end of a path, blocks on a pipe,
+//! or reads more than it has room for.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, DirEntryExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use contract::{Home, Rejection, Version};
+use rustix::fs::OFlags;
+
+use crate::machine::Survey;
+use crate::select::Installed;
+
+/// Longest tail of a child's stderr that is kept. With the sentence before it, last words stay below 16 KiB.
+const TAIL_MAX: u64 = 15 * 1024;
+
+/// Longest sentence at the head of last words, in bytes; the rest is cut.
+const SENTENCE_MAX: usize = 512;
+
+/// Names that are taken from the bundle's folder. Those beyond are not looked at: an installer puts one file there.
+const BUNDLE_NAMES_MAX: usize = 1_000;
+
+/// Reads the installed versions and their marks.
+pub fn survey(home: &Home) -> Survey {
+    let mut survey = Survey::default();
+    let say = |path: PathBuf, error: io::Error| format!("{}: {error}", path.display());
+    if let Err(error) = read_versions(home, &mut survey.versions) {
+        survey.versions_fault = Some(say(home.tentacles(), error));
+    }
+    survey.versions.sort_unstable_by(|a, b| a.version.cmp(&b.version));
+    if let Err(error) = read_marks(home, &mut survey.versions) {
+        survey.marks_fault = Some(say(home.supervisor(), error));
+    }
+    survey
+}
+
+/// Like [`Home::installed_tentacles`], but what was read before an error is kept, and each folder's inode comes with it.
+fn read_versions(home: &Home, versions: &mut Vec<Installed>) -> io::Result<()> {
+    let entries = match fs::read_dir(home.tentacles()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let mut fault = Ok(());
+    for entry in entries {
+        let entry = entry?;
+        let Some(version) = entry.file_name().to_str().and_then(Version::from_folder_name) else { continue };
+        // Not following links: what is not a folder of its own is no version.
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => versions.push(Installed { folder: entry.ino(), ..Installed::new(version) }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => fault = Err(error),
+        }
+    }
+    fault
+}
+
+/// One reading of the folder tells which marks exist, however many versions there are. `versions` are in order.
+fn read_marks(home: &Home, versions: &mut [Installed]) -> io::Result<()> {
+    let entries = match fs::read_dir(home.supervisor()) {
+        // No folder, no marks.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        let Some((stem, mark)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { continue };
+        let Some(version) = Version::from_folder_name(stem) else { continue };
+        let Ok(place) = versions.binary_search_by(|one| one.version.cmp(&version)) else { continue };
+        let one = &mut versions[place];
+        match mark {
+            "proven" => one.proven = true,
+            "rejected" => one.rejected = true,
+            "withdrawn" => one.withdrawn = true,
+            "launches" => one.launches = count_in(&home.launches(&version))?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn count_in(path: &Path) -> io::Result<u64> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+        Ok(_) => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Appends one byte to a version's launches, so that it is there after a power cut.
+pub fn count_launch(home: &Home, version: &Version) -> io::Result<()> {
+    make_supervisor(home);
+    let mut file = open(OpenOptions::new().append(true).create(true), &home.launches(version))?;
+    let is_new = file.metadata()?.len() == 0;
+    file.write_all(b".")?;
+    file.sync_all()?;
+    if is_new { sync_supervisor(home) } else { Ok(()) }
+}
+
+/// Writes down that a version is given up on: after a power cut the file is there whole or not at all.
+pub fn reject(home: &Home, version: &Version, kind: Rejection, sentence: &str) -> io::Result<()> {
+    make_supervisor(home);
+    let text = format!("{} {sentence}\n", kind.word());
+    let file = write_beside(home, ".rejected.tmp", text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(home.supervisor().join(".rejected.tmp"), home.rejected(version))?;
+    sync_supervisor(home)
+}
+
+/// Keeps a sentence and the tail of the child's stderr. If that cannot be done nothing is lost but words.
+pub fn keep_last_words(home: &Home, sentence: &str) {
+    let _ = try_keep_last_words(home, sentence);
+}
+
+fn try_keep_last_words(home: &Home, sentence: &str) -> io::Result<()> {
+    make_supervisor(home);
+    let mut text = sentence.as_bytes()[..sentence.floor_char_boundary(SENTENCE_MAX)].to_vec();
+    text.push(b'\n');
+    // A child without a stderr file still gets its sentence.
+    let _ = read_tail(&home.stderr(), &mut text);
+    write_beside(home, ".last-words.tmp", &text)?;
+    fs::rename(home.supervisor().join(".last-words.tmp"), home.last_words())
+}
+
+fn read_tail(path: &Path, text: &mut Vec<u8>) -> io::Result<()> {
+    let mut file = open(OpenOptions::new().read(true), path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_MAX)))?;
+    file.take(TAIL_MAX).read_to_end(text)?;
+    Ok(())
+}
+
+/// Opens the file for a child's stderr, empty. It is opened for appending, so that a process that the former child left
+/// behind cannot write a hole into it.
+pub fn open_stderr(home: &Home) -> io::Result<File> {
+    make_supervisor(home);
+    let file = open(OpenOptions::new().append(true).create(true), &home.stderr())?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// The folder that our own program lies in.
+pub fn program_folder() -> Option<PathBuf> {
+    std::env::current_exe().ok()?.parent().map(Path::to_path_buf)
+}
+
+/// The names of the files in `bundle/` beside our own program. A folder that cannot be read holds none.
+pub fn bundled_names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder.join("bundle")).into_iter().flatten();
+    entries.take(BUNDLE_NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
+/// Where it cannot be made and is not there, whatever was to be written says so by itself.
+fn make_supervisor(home: &Home) {
+    let _ = DirBuilder::new().mode(0o700).create(home.supervisor());
+}
+
+fn sync_supervisor(home: &Home) -> io::Result<()> {
+    File::open(home.supervisor())?.sync_all()
+}
+
+fn write_beside(home: &Home, name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = open(OpenOptions::new().write(true).create(true), &home.supervisor().join(name))?;
+    file.set_len(0)?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// Opens a regular file, and nothing else, with our own rights only if it is made.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = options.custom_flags(flags).mode(0o600).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("{} is not a regular file", path.display())));
+    }
+    Ok(file)
+}

@@ -117,8 +117,11 @@ impl Shell {
 
     fn bundle(&mut self) -> Event {
         let Some(folder) = sys::program_folder() else { return Event::NoBundle(None) };
-        let installed = sys::survey(&self.home).versions.into_iter().map(|one| one.version).max();
         let names = sys::bundled_names(&folder);
+        if names.is_empty() {
+            return Event::NoBundle(None);
+        }
+        let installed = sys::survey(&self.home).versions.into_iter().map(|one| one.version).max();
         let Some((name, version)) = bundle::to_install(names, bundle::runtime(), installed.as_ref()) else {
             return Event::NoBundle(None);
         };

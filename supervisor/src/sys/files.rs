@@ -20,6 +20,12 @@ const TAIL_MAX: u64 = 15 * 1024;
 /// Longest sentence at the head of last words, in bytes; the rest is cut.
 const SENTENCE_MAX: usize = 512;
 
+/// Where a verdict is written before it gets its name.
+const REJECTED_TEMPORARY: &str = ".rejected.tmp";
+
+/// Where last words are written before they get their name.
+const LAST_WORDS_TEMPORARY: &str = ".last-words.tmp";
+
 /// Names that are taken from the bundle's folder. Those beyond are not looked at: an installer puts one file there.
 const BUNDLE_NAMES_MAX: usize = 1_000;
 
@@ -93,52 +99,51 @@ fn count_in(path: &Path) -> io::Result<u64> {
 
 /// Appends one byte to a version's launches, so that it is there after a power cut.
 pub fn count_launch(home: &Home, version: &Version) -> io::Result<()> {
-    make_supervisor(home);
-    let mut file = open(OpenOptions::new().append(true).create(true), &home.launches(version))?;
+    let mut file = open_in_supervisor(home, OpenOptions::new().append(true), &home.launches(version))?;
     let is_new = file.metadata()?.len() == 0;
     file.write_all(b".")?;
     file.sync_all()?;
+    // Freed before the folder is opened: there may be room for one open file only.
+    drop(file);
     if is_new { sync_supervisor(home) } else { Ok(()) }
 }
 
 /// Writes down that a version is given up on: after a power cut the file is there whole or not at all.
 pub fn reject(home: &Home, version: &Version, kind: Rejection, sentence: &str) -> io::Result<()> {
-    make_supervisor(home);
     let text = format!("{} {sentence}\n", kind.word());
-    let file = write_beside(home, ".rejected.tmp", text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(home.supervisor().join(".rejected.tmp"), home.rejected(version))?;
+    write_beside(home, REJECTED_TEMPORARY, text.as_bytes())?.sync_all()?;
+    fs::rename(home.supervisor().join(REJECTED_TEMPORARY), home.rejected(version))?;
     sync_supervisor(home)
 }
 
-/// Keeps a sentence and the tail of the child's stderr. If that cannot be done nothing is lost but words.
-pub fn keep_last_words(home: &Home, sentence: &str) {
-    let _ = try_keep_last_words(home, sentence);
-}
-
-fn try_keep_last_words(home: &Home, sentence: &str) -> io::Result<()> {
-    make_supervisor(home);
-    let mut text = sentence.as_bytes()[..sentence.floor_char_boundary(SENTENCE_MAX)].to_vec();
-    text.push(b'\n');
+/// A sentence and the tail of the child's stderr, as they stand before the next launch empties that file.
+pub fn gather_last_words(home: &Home, sentence: &str) -> Vec<u8> {
+    let mut words = sentence.as_bytes()[..sentence.floor_char_boundary(SENTENCE_MAX)].to_vec();
+    words.push(b'\n');
     // A child without a stderr file still gets its sentence.
-    let _ = read_tail(&home.stderr(), &mut text);
-    write_beside(home, ".last-words.tmp", &text)?;
-    fs::rename(home.supervisor().join(".last-words.tmp"), home.last_words())
+    let _ = read_tail(&home.stderr(), &mut words);
+    words
 }
 
-fn read_tail(path: &Path, text: &mut Vec<u8>) -> io::Result<()> {
+/// Writes last words. If that cannot be done nothing is lost but words; they are not synced for the same reason.
+pub fn keep_last_words(home: &Home, words: &[u8]) {
+    if write_beside(home, LAST_WORDS_TEMPORARY, words).is_ok() {
+        let _ = fs::rename(home.supervisor().join(LAST_WORDS_TEMPORARY), home.last_words());
+    }
+}
+
+fn read_tail(path: &Path, words: &mut Vec<u8>) -> io::Result<()> {
     let mut file = open(OpenOptions::new().read(true), path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_MAX)))?;
-    file.take(TAIL_MAX).read_to_end(text)?;
+    file.take(TAIL_MAX).read_to_end(words)?;
     Ok(())
 }
 
 /// Opens the file for a child's stderr, empty. It is opened for appending, so that a process that the former child left
 /// behind cannot write a hole into it.
 pub fn open_stderr(home: &Home) -> io::Result<File> {
-    make_supervisor(home);
-    let file = open(OpenOptions::new().append(true).create(true), &home.stderr())?;
+    let file = open_in_supervisor(home, OpenOptions::new().append(true), &home.stderr())?;
     file.set_len(0)?;
     Ok(file)
 }
@@ -154,23 +159,30 @@ pub fn bundled_names(folder: &Path) -> Vec<String> {
     entries.take(BUNDLE_NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
-/// Where it cannot be made and is not there, whatever was to be written says so by itself.
-fn make_supervisor(home: &Home) {
-    let _ = DirBuilder::new().mode(0o700).create(home.supervisor());
-}
-
 fn sync_supervisor(home: &Home) -> io::Result<()> {
     File::open(home.supervisor())?.sync_all()
 }
 
 fn write_beside(home: &Home, name: &str, bytes: &[u8]) -> io::Result<File> {
-    let mut file = open(OpenOptions::new().write(true).create(true), &home.supervisor().join(name))?;
+    let mut file = open_in_supervisor(home, OpenOptions::new().write(true), &home.supervisor().join(name))?;
     file.set_len(0)?;
     file.write_all(bytes)?;
     Ok(file)
 }
 
-/// Opens a regular file, and nothing else, with our own rights only if it is made.
+/// Opens a file of the folder `supervisor/`, and makes it, and the folder, if they are missing.
+fn open_in_supervisor(home: &Home, options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let options = options.create(true);
+    match open(options, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().mode(0o700).create(home.supervisor())?;
+            open(options, path)
+        }
+        opened => opened,
+    }
+}
+
+/// Opens a regular file, and nothing else. One that is made is for our own eyes only.
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = options.custom_flags(flags).mode(0o600).open(path)?;

@@ -65,7 +65,7 @@ fn an_installer_that_fails_is_told_and_launching_goes_on() {
     place.wait_for_starts(1);
     assert_eq!(place.started(), ["1.0.0"]);
     assert!(place.log().contains("install-package ended with exit code 4"), "{}", place.log());
-    assert!(place.read(&place.home.last_words()).ends_with("exit code 4\nno room\n"));
+    wait_until("last words", || place.read(&place.home.last_words()).ends_with("exit code 4\nno room\n"));
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Place, STAY, stays};
+use rustix::process::Signal;
+
+use crate::support::{Place, STAY, send, stays, wait_until};
 
 #[test]
 fn names_that_are_no_versions_are_skipped() {
@@ -180,4 +182,23 @@ fn a_log_file_that_cannot_grow_stops_nothing() {
     log.write_all(b"x").unwrap();
     let mut cup = place.run_with(&program, &[], log.into());
     assert!(stays(Duration::from_millis(500), || cup.is_running()), "XFSZ is no reason to die");
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_used_up_holds_up_no_restart() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).prove("1.0.0");
+    let mut cup = place.run(&[]);
+    let pid = place.wait_for_starts(1)[0].pid;
+    let id = cup.child.id();
+    let in_use = || fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+    wait_until("the wait", || in_use() >= 11);
+    let limit = format!("--nofile={}", in_use());
+    assert!(Command::new("prlimit").args(["--pid", &id.to_string(), &limit]).status().unwrap().success());
+    send(pid, Signal::KILL);
+    let pid = place.wait_for_starts(2)[1].pid;
+    send(pid, Signal::KILL);
+    place.wait_for_starts(3);
+    assert_eq!(fs::read_link(format!("/proc/{}/fd/2", place.starts()[2].pid)).unwrap(), place.home.stderr());
+    assert_eq!(cup.stop().code(), Some(0));
 }

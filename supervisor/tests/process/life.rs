@@ -16,9 +16,9 @@ fn a_crashed_tentacle_is_restarted_at_once_and_its_last_words_are_kept() {
     let mut cup = place.run(&[]);
     let starts = place.wait_for_starts(4);
     assert!(starts[3].at - starts[0].at < 2_000_000_000, "{starts:?}");
-    let words = place.read(&place.home.last_words());
-    assert!(words.starts_with("1.0.0 ended with exit code 7 after 0."), "{words}");
-    assert!(words.ends_with(&format!(" s\nlast {}\n", starts[2].pid)), "{words}");
+    let tail = format!(" s\nlast {}\n", starts[2].pid);
+    wait_until("last words", || place.read(&place.home.last_words()).ends_with(&tail));
+    assert!(place.read(&place.home.last_words()).starts_with("1.0.0 ended with exit code 7 after 0."));
     assert_eq!(place.read(&place.home.stderr()), "", "truncated at each launch");
     for file in [place.home.last_words(), place.home.stderr()] {
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -88,7 +88,7 @@ fn an_unconfirmed_version_that_ignores_the_word_is_killed_after_the_grace() {
     let _cup = place.run(&[("SUCTION_CUP_PROBATION_MS", "300"), ("SUCTION_CUP_GRACE_MS", "300")]);
     place.wait_for_starts(2);
     assert_eq!(place.started(), ["2.0.0", "1.0.0"]);
-    assert!(place.read(&place.home.last_words()).contains("SIGKILL"));
+    wait_until("last words", || place.read(&place.home.last_words()).contains("SIGKILL"));
 }
 
 #[test]

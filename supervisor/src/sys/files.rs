@@ -5,11 +5,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, DirEntryExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use contract::{Home, Rejection, Version};
-use rustix::fs::OFlags;
+use rustix::fs::{Dir, DirEntry, FileType, Mode, OFlags};
 
 use crate::machine::Survey;
 use crate::select::Installed;
@@ -26,7 +26,7 @@ const REJECTED_TEMPORARY: &str = ".rejected.tmp";
 /// Where last words are written before they get their name.
 const LAST_WORDS_TEMPORARY: &str = ".last-words.tmp";
 
-/// Names that are taken from the bundle's folder. Those beyond are not looked at: an installer puts one file there.
+/// Names that are taken from the bundle's folder. Those beyond are left out: an installer puts one file there.
 const BUNDLE_NAMES_MAX: usize = 1_000;
 
 /// Reads the installed versions and their marks.
@@ -45,44 +45,62 @@ pub fn survey(home: &Home) -> Survey {
 
 /// Like [`Home::installed_tentacles`], but what was read before an error is kept, and each folder's inode comes with it.
 fn read_versions(home: &Home, versions: &mut Vec<Installed>) -> io::Result<()> {
-    let entries = match fs::read_dir(home.tentacles()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
+    let folder = home.tentacles();
     let mut fault = Ok(());
-    for entry in entries {
-        let entry = entry?;
-        let Some(version) = entry.file_name().to_str().and_then(Version::from_folder_name) else { continue };
+    let read = read_folder(&folder, |name, entry| {
+        let Some(version) = Version::from_folder_name(name) else { return };
         // Not following links: what is not a folder of its own is no version.
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => versions.push(Installed { folder: entry.ino(), ..Installed::new(version) }),
-            Ok(_) => {}
+        let is_folder = match entry.file_type() {
+            FileType::Unknown => fs::symlink_metadata(folder.join(name)).map(|metadata| metadata.is_dir()),
+            kind => Ok(kind == FileType::Directory),
+        };
+        match is_folder {
+            Ok(true) => versions.push(Installed { folder: entry.ino(), ..Installed::new(version) }),
+            Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => fault = Err(error),
         }
+    });
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        read => read.and(fault),
     }
-    fault
 }
 
 /// One reading of the folder tells which marks exist, however many versions there are. `versions` are in order.
 fn read_marks(home: &Home, versions: &mut [Installed]) -> io::Result<()> {
-    let entries = match fs::read_dir(home.supervisor()) {
-        // No folder, no marks.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let name = entry?.file_name();
-        let Some((stem, mark)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { continue };
-        let Some(version) = Version::from_folder_name(stem) else { continue };
-        let Ok(place) = versions.binary_search_by(|one| one.version.cmp(&version)) else { continue };
+    let mut fault = Ok(());
+    let read = read_folder(&home.supervisor(), |name, _| {
+        let Some((stem, mark)) = name.rsplit_once('.') else { return };
+        let Some(version) = Version::from_folder_name(stem) else { return };
+        let Ok(place) = versions.binary_search_by(|one| one.version.cmp(&version)) else { return };
         let one = &mut versions[place];
         match mark {
             "proven" => one.proven = true,
             "rejected" => one.rejected = true,
             "withdrawn" => one.withdrawn = true,
-            "launches" => one.launches = count_in(&home.launches(&version))?,
+            "launches" => match count_in(&home.launches(&version)) {
+                Ok(count) => one.launches = count,
+                Err(error) => fault = Err(error),
+            },
             _ => {}
+        }
+    });
+    match read {
+        // No folder, no marks.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        read => read.and(fault),
+    }
+}
+
+/// Shows `each` the entries of a folder whose names are text. The standard library's reader is not used, because it
+/// panics where a folder cannot be closed.
+fn read_folder(path: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for entry in Dir::new(rustix::fs::open(path, flags, Mode::empty())?)? {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().to_str() {
+            each(name, &entry);
         }
     }
     Ok(())
@@ -155,8 +173,13 @@ pub fn program_folder() -> Option<PathBuf> {
 
 /// The names of the files in `bundle/` beside our own program. A folder that cannot be read holds none.
 pub fn bundled_names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder.join("bundle")).into_iter().flatten();
-    entries.take(BUNDLE_NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+    let mut names = Vec::new();
+    let _ = read_folder(&folder.join("bundle"), |name, _| {
+        if names.len() < BUNDLE_NAMES_MAX {
+            names.push(name.to_owned());
+        }
+    });
+    names
 }
 
 fn sync_supervisor(home: &Home) -> io::Result<()> {

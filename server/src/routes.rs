@@ -11,6 +11,7 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::normalize_path::NormalizePath;
 use tower_http::timeout::TimeoutBody;
@@ -42,6 +43,10 @@ pub fn router(app: App) -> Router {
 
 /// `routes` behind the layers of the portal. Innermost first.
 pub fn layered(app: App, routes: Router<App>) -> Router {
+    // Packages are compressed already.
+    let compressible = DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/octet-stream"))
+        .and(NotForContentType::const_new("application/zip"));
     let inner = routes
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -49,7 +54,7 @@ pub fn layered(app: App, routes: Router<App>) -> Router {
         .layer(middleware::map_request(bounded_body))
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn(explained))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(compressible))
         .layer(middleware::map_response_with_state(app.access, secured))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .with_state(app);

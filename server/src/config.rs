@@ -26,7 +26,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the portal until it is told to end (TERM or Ctrl+C).
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Look after a portal from the command line, while it runs or not.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -221,7 +221,7 @@ mod tests {
     fn run(args: &[&str]) -> RunArgs {
         let cli = Cli::try_parse_from(["octopus-server", "run", "--data-dir", "d"].iter().chain(args)).unwrap();
         let Command::Run(args) = cli.command else { panic!("{cli:?}") };
-        args
+        *args
     }
 
     #[test]

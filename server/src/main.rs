@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
     // A stderr that nobody reads is no reason to panic.
     log.log_internal_errors(false).init();
     let done = match cli.command {
-        Command::Run(args) => run::run(args).await,
+        Command::Run(args) => run::run(*args).await,
         Command::Admin(command) => admin::admin(command).await,
     };
     match done {

@@ -164,13 +164,14 @@ async fn announce(app: &App, address: SocketAddr, args: &RunArgs) -> anyhow::Res
             Some(format!("{url}setup?token={token}"))
         }
     };
-    say(format_args!("Octopus {} listens on {url}", app.public_info.version));
-    say(format_args!("Its thumbprint is {}", app.identity.thumbprint()));
+    say(format_args!("The portal's thumbprint is {}", app.identity.thumbprint()));
     if let Some(link) = link {
         let place = if app.access.behind_proxy { " (at the proxy's address)" } else { "" };
         say(format_args!("Choose the password of \"{ADMIN}\" with this link{place}. It works once, for 24 hours:"));
         say(format_args!("{link}"));
     }
+    // Whoever started this program reads up to this line.
+    say(format_args!("Octopus {} listens on {url}", app.public_info.version));
     Ok(())
 }
 

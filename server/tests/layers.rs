@@ -1,5 +1,7 @@
 //! The layers that every request goes through, and logging in, driven in process through routes made for the purpose.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -193,6 +195,27 @@ async fn a_session_gets_a_new_id_at_log_in_survives_a_restart_and_ends_at_log_ou
     assert_eq!(ask(&app, with_cookie(Method::GET, "/", &cookie)).await.2, "admin");
 
     ask(&app, with_cookie(Method::POST, "/logout", &cookie)).await;
+    assert_eq!(ask(&app, with_cookie(Method::GET, "/", &cookie)).await.0, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_lasts() {
+    let app = with_password().await;
+    let cookie = logged_in(&app).await;
+    assert_eq!(ask(&app, with_cookie(Method::GET, "/", &cookie)).await.1, None, "reading does not write each time");
+    let mut tx = app.db.write().await.unwrap();
+    let set = "UPDATE sessions SET data = json_set(data, '$.login.noted_at', 0), expires_at = expires_at - 3600000000";
+    sqlx::query(set).execute(&mut *tx).await.unwrap();
+    let expires_at = "SELECT MAX(expires_at) FROM sessions";
+    let before: i64 = sqlx::query_scalar(expires_at).fetch_one(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ask(&app, with_cookie(Method::GET, "/", &cookie)).await.1, Some(cookie.clone()));
+    let after: i64 = sqlx::query_scalar(expires_at).fetch_one(&mut *app.db.read().await.unwrap()).await.unwrap();
+    assert!(after >= before + 3_600_000_000, "{before} {after}");
+
+    let mut tx = app.db.write().await.unwrap();
+    sqlx::query("UPDATE sessions SET expires_at = 0").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
     assert_eq!(ask(&app, with_cookie(Method::GET, "/", &cookie)).await.0, StatusCode::SEE_OTHER);
 }
 

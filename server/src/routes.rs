@@ -79,15 +79,20 @@ async fn explained(uri: Uri, request: Request, next: Next) -> Response {
                        proxy stands in front of the portal, it must pass on the headers Host and Origin.";
         return error::respond(uri.path(), StatusCode::FORBIDDEN, message);
     }
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.headers().contains_key(header::CONTENT_TYPE) {
-        let message = format!("This cannot be done at {}.", uri.path());
-        let mut explained = error::respond(uri.path(), StatusCode::METHOD_NOT_ALLOWED, &message);
-        if let Some(allow) = response.headers().get(header::ALLOW) {
-            explained.headers_mut().insert(header::ALLOW, allow.clone());
-        }
-        return explained;
+    if response.headers().contains_key(header::CONTENT_TYPE) {
+        return response;
     }
-    response
+    let status = response.status();
+    let message = match status {
+        StatusCode::METHOD_NOT_ALLOWED => format!("This cannot be done at {}.", uri.path()),
+        _ if status.is_server_error() => "The portal could not answer this. Its log says more.".to_owned(),
+        _ => return response,
+    };
+    let mut explained = error::respond(uri.path(), status, &message);
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        explained.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    explained
 }
 
 async fn bounded_body(request: Request) -> Request {

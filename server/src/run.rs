@@ -279,3 +279,49 @@ async fn sweep_sessions(app: App) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_breaks_ends_the_portal_and_is_named() {
+        for breaks_by_panic in [true, false] {
+            let app = App::for_tests().await;
+            let sound = start(&app, "sound", {
+                let shutdown = app.shutdown.clone();
+                async move { shutdown.cancelled().await }
+            });
+            let unsound = start(&app, "unsound", async move { assert!(!breaks_by_panic, "a mistake in a loop") });
+            app.shutdown.cancelled().await;
+            assert_eq!(join(vec![sound, unsound]).await, Some("unsound"));
+        }
+    }
+
+    #[tokio::test]
+    async fn loops_that_end_when_told_are_well() {
+        let app = App::for_tests().await;
+        let loops = loops(&app);
+        app.shutdown.cancel();
+        assert_eq!(join(loops).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_installation_id_is_made_once() {
+        let app = App::for_tests().await;
+        assert_eq!(installation_id(&app.db).await.unwrap(), installation_id(&app.db).await.unwrap());
+    }
+
+    #[test]
+    fn addresses_are_written_for_a_browser() {
+        let tls = Access { tls: true, behind_proxy: false };
+        for (address, access, expected) in [
+            ("127.0.0.1:80", Access::default(), "http://127.0.0.1:80/"),
+            ("0.0.0.0:8443", tls, "https://localhost:8443/"),
+            ("[::]:8443", tls, "https://localhost:8443/"),
+            ("[2001:db8::1]:8443", tls, "https://[2001:db8::1]:8443/"),
+        ] {
+            assert_eq!(url(access, address.parse().unwrap()), expected);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
@@ -10,9 +10,12 @@ use http::{Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use octopus_server::app::{Access, App};
 use octopus_server::auth::{self, ApiUser, LoginError, PageUser, Peer, SetupError};
+use octopus_server::error::ApiError;
+use octopus_server::ids::SpaceId;
 use octopus_server::model::Scope;
 use octopus_server::routes::layered;
-use octopus_server::testing::TestApp;
+use octopus_server::store::{OverwriteMode, package_upload};
+use octopus_server::testing::{TestApp, packed};
 use serde::Deserialize;
 use tower::ServiceExt as _;
 use tower_sessions::Session;
@@ -51,6 +54,12 @@ async fn echo(body: String) -> String {
     body
 }
 
+async fn push(State(app): State<App>, request: Request) -> Result<String, ApiError> {
+    let incoming = app.store.receive(request.into_body().into_data_stream()).await?;
+    let (package, _) = package_upload(&app, SpaceId::DEFAULT, incoming, OverwriteMode::FailIfExists).await?;
+    Ok(package.wire_id())
+}
+
 async fn panics(Query(query): Query<Vec<(String, String)>>) -> String {
     assert!(!query.is_empty(), "a mistake in a handler");
     String::new()
@@ -62,6 +71,7 @@ fn routes() -> Router<App> {
         .route("/users/me", get(async |ApiUser(user): ApiUser| user.username))
         .route("/machines", get(async |_: ApiUser| "machines").post(async |_: ApiUser| "added"))
         .route("/tasks", post(async |_: ApiUser| "queued"))
+        .route("/packages/raw", post(push).layer(DefaultBodyLimit::disable()))
         .route("/panics", get(panics));
     Router::new()
         .route("/", get(async |PageUser(user): PageUser| user.username).post(echo))
@@ -355,6 +365,25 @@ async fn large_bodies_are_refused() {
     let post = |size: usize| request(Method::POST, "/").body("x".repeat(size).into()).unwrap();
     assert_eq!(ask(&app, post(1 << 20)).await.0, StatusCode::OK);
     assert_eq!(ask(&app, post((1 << 20) + 1)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_package_is_pushed_whatever_the_limit_of_other_bodies_is() {
+    let app = App::for_tests().await;
+    // Content that does not shrink.
+    let content: String =
+        (0..200_000_u64).map(|n| format!("{:016x}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    let bytes = packed("Acme.Web", "1.0.0", &content);
+    assert!(bytes.len() > 1 << 20, "{}", bytes.len());
+    let push = || request(Method::POST, "/api/packages/raw").body(bytes.clone().into()).unwrap();
+    assert_eq!(ask(&app, push()).await.2, "packages-Acme.Web.1.0.0");
+    let (status, _, body) = ask(&app, push()).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(body.contains("A package with the same name and version already exists"), "{body}");
+    let broken = request(Method::POST, "/api/packages/raw").body("no package".into()).unwrap();
+    let (status, _, body) = ask(&app, broken).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body.contains("\"Errors\":[\""), "{body}");
 }
 
 #[tokio::test]

@@ -221,6 +221,17 @@ async fn plain_http_is_not_served_to_the_network() {
 }
 
 #[tokio::test]
+async fn clients_that_say_nothing_hold_up_nobody() {
+    let data = folder();
+    let portal = Portal::start(data.path(), &["--listen", "127.0.0.1:0", "--https"]);
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(("127.0.0.1", portal.port)).await.unwrap());
+    }
+    assert_eq!(shown(portal.port).await, portal.thumbprint());
+}
+
+#[tokio::test]
 async fn a_proxy_in_front_gets_plain_http() {
     let data = folder();
     let portal = Portal::start(data.path(), &["--listen", "0.0.0.0:0", "--behind-proxy"]);

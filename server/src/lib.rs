@@ -8,3 +8,4 @@ pub mod ids;
 pub mod live;
 pub mod model;
 pub mod rollout;
+pub mod tentacle;

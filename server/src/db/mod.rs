@@ -3,6 +3,8 @@
 //! Functions are called `noun_verb`, take the connection (or a transaction) first and return domain types. The SQL keeps
 //! to what SQLite and PostgreSQL share: `$1` placeholders, `ON CONFLICT … DO UPDATE`, times as BIGINT.
 
+pub mod facts;
+pub mod rollouts;
 pub mod tasks;
 
 use std::path::Path;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use contract::Rejection;
 
-use super::state::{Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, SkipReason, WaitReason};
+use super::state::{
+    Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, SkipReason, WaitReason,
+};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId};
 use crate::model::{Contact, Facts, Report, TaskState};
@@ -240,11 +242,9 @@ impl Context<'_> {
                 self.proving(machine, command, instance, *well_since, overdue)
             }
             Phase::Lost { command, .. } => self.lost(machine, command.as_ref()),
-            Phase::Upgraded
-            | Phase::FellBack { .. }
-            | Phase::Failed { .. }
-            | Phase::Skipped(_)
-            | Phase::Cancelled => None,
+            Phase::Upgraded | Phase::FellBack { .. } | Phase::Failed { .. } | Phase::Skipped(_) | Phase::Cancelled => {
+                None
+            }
         }
     }
 
@@ -504,11 +504,7 @@ fn is_ready(machine: &RolloutMachine, observation: &Observation, now: Timestamp)
 }
 
 /// Where the rollout itself stands after the machines' steps.
-fn state_after(
-    next: &Rollout,
-    observations: &HashMap<MachineId, Observation>,
-    limits: &Limits,
-) -> Option<Action> {
+fn state_after(next: &Rollout, observations: &HashMap<MachineId, Observation>, limits: &Limits) -> Option<Action> {
     let set = |state, reason| {
         let differs = state != next.state;
         differs.then_some(Action::SetState { state, reason })
@@ -525,8 +521,7 @@ fn state_after(
     match next.state {
         RolloutState::Cancelled | RolloutState::CompletedWithFailures => None,
         RolloutState::Running | RolloutState::Paused | RolloutState::Completed if in_flight == 0 && !will_start => {
-            let state =
-                if failures > 0 { RolloutState::CompletedWithFailures } else { RolloutState::Completed };
+            let state = if failures > 0 { RolloutState::CompletedWithFailures } else { RolloutState::Completed };
             set(state, String::new())
         }
         RolloutState::Completed | RolloutState::Paused => None,

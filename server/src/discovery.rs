@@ -27,21 +27,13 @@ pub enum DiscoveryError {
     TimedOut(Address),
 }
 
-/// The places for discoveries.
-#[derive(Debug)]
-pub struct Discoveries(Semaphore);
-
-impl Default for Discoveries {
-    fn default() -> Self {
-        Self(Semaphore::new(AT_ONCE_MAX))
-    }
-}
+static PLACES: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 
 /// The thumbprint of the certificate that is shown at `address`. Nothing is trusted and nothing is changed.
 pub async fn discover(app: &App, address: &Address) -> Result<Thumbprint, DiscoveryError> {
     let ask = async {
         // The semaphore is never closed; without a place, the question is asked all the same.
-        let _place = app.discoveries.0.acquire().await.ok();
+        let _place = PLACES.acquire().await.ok();
         app.tentacles.discover(address).await
     };
     match tokio::time::timeout(DISCOVERY_MAX, ask).await {

@@ -16,6 +16,7 @@ use crate::db::Db;
 use crate::live::Live;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
+use crate::tentacle::Tentacles;
 
 /// The running portal. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct AppInner {
     pub store: PackageStore,
     /// The Tentacle packages that this portal offers.
     pub bundle: Bundle,
+    /// The machines' Tentacles. For the background loops and discovery only, never for a handler.
+    pub tentacles: Arc<dyn Tentacles>,
     /// What anybody may know.
     pub public_info: PublicInfo,
     /// How people reach the portal.

@@ -32,6 +32,7 @@ use crate::model::User;
 use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
+use crate::tentacle::grpc::GrpcTentacles;
 
 /// The database, in the data folder.
 pub const DATABASE: &str = "octopus.db";
@@ -93,7 +94,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
 /// Opens everything that is on the disk, and makes what is not there yet.
 async fn open(args: &RunArgs) -> anyhow::Result<App> {
     let (data_dir, clock) = (&args.data_dir, SystemClock);
-    let identity = Identity::load_or_create(&data_dir.join(IDENTITY), "octopus-server")?;
+    let identity = Arc::new(Identity::load_or_create(&data_dir.join(IDENTITY), "octopus-server")?);
     let db = Db::open(&data_dir.join(DATABASE)).await?;
     let installation_id = installation_id(&db).await?;
     let store = PackageStore::new(data_dir)?;
@@ -115,7 +116,8 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         db,
         clock: Arc::new(clock),
         live: Live::default(),
-        identity: Arc::new(identity),
+        tentacles: Arc::new(GrpcTentacles::new(identity.clone())),
+        identity,
         store,
         bundle,
         public_info: PublicInfo { installation_id, version: version()? },

@@ -22,6 +22,7 @@ use crate::live::Live;
 use crate::model::Scope;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
+use crate::tentacle::grpc::GrpcTentacles;
 
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
@@ -120,11 +121,13 @@ impl App {
 }
 
 fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
+    let identity = Arc::new(Identity::generate("tests").expect("an identity"));
     AppInner {
         db,
         clock,
         live: Live::default(),
-        identity: Arc::new(Identity::generate("tests").expect("an identity")),
+        tentacles: Arc::new(GrpcTentacles::new(identity.clone())),
+        identity,
         store: PackageStore::new(folder).expect("a store"),
         bundle: Bundle::default(),
         public_info: PublicInfo {

@@ -65,7 +65,7 @@ impl<'de> Deserializer<'de> for AnyCase {
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
         let Value::Object(object) = self.0 else { return self.0.deserialize_struct(name, fields, visitor) };
-        // A client may write the same name twice, in two cases: the last one counts, as it does within one case.
+        // A client may write one name in two cases; then one of the two counts.
         let mut found: HashMap<&'static str, Self> = HashMap::new();
         for (key, value) in object {
             if let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(&key)) {
@@ -113,7 +113,7 @@ impl<'de> Deserializer<'de> for AnyCase {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(HashMap<String, String>);
 
-impl<S: Sync> FromRequestParts<S> for Query {
+impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -164,7 +164,7 @@ fn wrong(name: &str, error: impl fmt::Display) -> ApiError {
 /// The `{id}` of the path as a `T`. What is no id of that kind names nothing, so the answer is 404.
 pub(super) struct Id<T>(pub T);
 
-impl<T: FromStr<Err: fmt::Display>, S: Sync> FromRequestParts<S> for Id<T> {
+impl<T: FromStr<Err: fmt::Display>, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -173,7 +173,7 @@ impl<T: FromStr<Err: fmt::Display>, S: Sync> FromRequestParts<S> for Id<T> {
     }
 }
 
-async fn path_parameter<S: Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
+async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
     let parameters = RawPathParams::from_request_parts(parts, state).await.ok()?;
     parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }

@@ -240,7 +240,8 @@ fn summarise(machines: &[&Seen]) -> serde_json::Map<String, Value> {
             false => *health.entry(seen.health_status()).or_default() += 1,
         }
     }
-    let to_upgrade: Vec<_> = machines.iter().filter(|seen| seen.can_be_upgraded() && !seen.machine.is_disabled).collect();
+    let to_upgrade: Vec<_> =
+        machines.iter().filter(|seen| seen.can_be_upgraded() && !seen.machine.is_disabled).collect();
     let endpoints = BTreeMap::from([(machine_resource::COMMUNICATION_STYLE, machines.len())]);
     let fields = [
         ("TotalMachines", json!(machines.len())),

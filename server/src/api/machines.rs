@@ -20,11 +20,12 @@ use crate::db::machines::{machine_delete, machine_get, machine_insert, machine_l
 use crate::db::tasks::{TASK_PAGE_MAX, TaskFilter, task_list};
 use crate::discovery::discover;
 use crate::error::ApiError;
-use crate::health::machine_added;
 use crate::ids::{EnvironmentId, MachineId, SpaceId};
 use crate::live::Change;
 use crate::model::machine::TENTACLE_PORT;
 use crate::model::{Address, Contact, Machine, NewMachine};
+use crate::rollout::create::Selection;
+use crate::tasks::task_create_health;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -197,24 +198,29 @@ async fn create(
     let machine = machine_insert(&mut tx, space, &new, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(machine.id));
-    machine_added(&app, machine.id);
+    app.live.poke_health();
     Ok((StatusCode::CREATED, Json(resource(&seen(&app, space, machine.id).await?, app.now()))))
 }
 
 async fn update(
     State(app): State<App>,
-    _user: ApiUser,
+    ApiUser(user): ApiUser,
     Space(space): Space,
     Id(id): Id<MachineId>,
     Body(body): Body<MachineBody>,
 ) -> Result<Json<Value>, ApiError> {
     let mut tx = app.db.write().await?;
     let old = machine_get(&mut tx, space, id).await?.ok_or_else(|| not_found(id))?;
+    let before = (old.address.clone(), old.thumbprint);
     let new = body.read(Some(old))?;
+    let is_elsewhere = before != (new.address.clone(), new.thumbprint);
     machine_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(id));
-    machine_added(&app, id);
+    if is_elsewhere && !new.is_disabled {
+        // What is known of it was seen at the old address.
+        task_create_health(&app, space, &user.username, &Selection::Machines(vec![id])).await?;
+    }
     Ok(Json(resource(&seen(&app, space, id).await?, app.now())))
 }
 
@@ -238,7 +244,12 @@ fn not_found(id: MachineId) -> ApiError {
     ApiError::not_found(format!("The machine {id}"))
 }
 
-async fn discovery(State(app): State<App>, _user: ApiUser, _space: Space, query: Query) -> Result<Json<Value>, ApiError> {
+async fn discovery(
+    State(app): State<App>,
+    _user: ApiUser,
+    _space: Space,
+    query: Query,
+) -> Result<Json<Value>, ApiError> {
     let host = query.text("host").ok_or_else(|| ApiError::bad_request("Say which host: ?host=server1.example.com."))?;
     if let Some(style) = query.text("type").filter(|style| !style.eq_ignore_ascii_case(COMMUNICATION_STYLE)) {
         return Err(ApiError::bad_request(format!(

@@ -15,8 +15,6 @@ mod rollouts;
 mod spaces;
 mod task_details;
 mod tasks;
-#[cfg(test)]
-mod tests;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
@@ -55,10 +53,7 @@ async fn unknown(uri: Uri) -> ApiError {
 }
 
 fn nothing_here(path: &str) -> ApiError {
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        format!("This portal has nothing at {path}. GET /api lists what there is."),
-    )
+    ApiError::new(StatusCode::NOT_FOUND, format!("This portal has nothing at {path}. GET /api lists what there is."))
 }
 
 async fn not_allowed(method: Method, uri: Uri) -> ApiError {

@@ -13,7 +13,7 @@ use super::page::{List, Page, Slice, TAKE_DEFAULT};
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::rollouts::{rollout_count, rollout_get, rollout_list};
-use crate::error::ApiError;
+use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_cancel, rollout_create};
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine};
@@ -164,4 +164,21 @@ async fn cancel(
     find(&app, space, id).await?;
     rollout_cancel(&app, space, id, &user.username).await?;
     Ok(Json(resource(&find(&app, space, id).await?)))
+}
+
+impl From<RolloutError> for ApiError {
+    fn from(error: RolloutError) -> Self {
+        let sentence = sentence(&error.to_string());
+        match error {
+            RolloutError::NoRollout { id } => Self::not_found(format!("The rollout {id}")),
+            RolloutError::Over { .. } => Self::conflict(sentence),
+            RolloutError::Db(error) => error.into(),
+            RolloutError::NothingBundled
+            | RolloutError::NoPackage { .. }
+            | RolloutError::NoMachine { .. }
+            | RolloutError::NoEnvironment { .. }
+            | RolloutError::NothingToDo { .. }
+            | RolloutError::OutOfRange { .. } => Self::bad_request(sentence),
+        }
+    }
 }

@@ -85,7 +85,9 @@ async fn home(State(app): State<App>) -> Json<Value> {
 }
 
 fn space_links() -> impl Iterator<Item = (String, Value)> {
-    SPACE_LINKS.iter().map(|(name, path)| ((*name).to_owned(), json!(format!("{}{path}", super::base(SpaceId::DEFAULT)))))
+    SPACE_LINKS
+        .iter()
+        .map(|(name, path)| ((*name).to_owned(), json!(format!("{}{path}", super::base(SpaceId::DEFAULT)))))
 }
 
 /// Holds no version: by that, clients tell a space from the root.

@@ -116,7 +116,13 @@ pub(super) async fn details(
     };
     let done = parts.iter().filter(|part| part.ended_at.is_some()).count();
     let percentage = match parts.len() {
-        0 => if task.state.is_completed() { 100 } else { 0 },
+        0 => {
+            if task.state.is_completed() {
+                100
+            } else {
+                0
+            }
+        }
         all => done * 100 / all,
     };
     let children = parts.iter().map(|part| node(task, part, elements(Some(part.machine))));

@@ -19,7 +19,7 @@ use crate::auth::ApiUser;
 use crate::db::rollouts::rollout_of_task;
 use crate::db::tasks::{TASK_PAGE_MAX, TaskFilter, TaskPage, task_get, task_list, task_log};
 use crate::db::{Connection, DbError};
-use crate::error::ApiError;
+use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
 use crate::model::{Task, TaskState};
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
@@ -299,7 +299,7 @@ async fn create(
 
 impl From<TaskError> for ApiError {
     fn from(error: TaskError) -> Self {
-        let sentence = super::sentence(&error);
+        let sentence = sentence(&error.to_string());
         match error {
             TaskError::UnknownTask(id) => Self::not_found(format!("The task {id}")),
             TaskError::Completed { .. } => Self::conflict(sentence),

@@ -26,11 +26,8 @@ use crate::tentacle::{CallError, Target};
 /// How long one question for news may wait at the machine. Then it is asked again.
 const WATCH_WAIT: Duration = Duration::from_secs(20);
 
-/// How long to wait before a machine that was silent or busy is asked again.
+/// How long to wait before a machine that was silent, busy or in a rollout is looked at again.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
-
-/// How long to wait before looking again whether a machine's upgrade is over.
-const HOLD_PAUSE: Duration = Duration::from_secs(5);
 
 /// Lines of a machine's log that are copied. The rest stays on the machine, and the log says so.
 const LINES_MAX: u64 = 20_000;
@@ -224,7 +221,7 @@ impl Part<'_> {
         self.known.held_since = self.known.held_since.or(Some(self.app.now()));
         self.place = None;
         self.trouble(why).await?;
-        self.pause(HOLD_PAUSE).await;
+        self.pause(RETRY_PAUSE).await;
         Ok(())
     }
 

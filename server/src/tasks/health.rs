@@ -10,7 +10,7 @@ use super::journal::Journal;
 use crate::app::App;
 use crate::db::DbError;
 use crate::db::machines::machine_get;
-use crate::health::check_machine;
+use crate::health::machine_check;
 use crate::model::{Contact, Facts, LogCategory, MachineTask, MachineTaskState, Task};
 
 /// How long one check may take. Then the machine counts as not reached.
@@ -53,7 +53,7 @@ async fn check(app: &App, task: &Task, part: &MachineTask) -> Result<(MachineTas
     let Some(machine) = machine else {
         return Ok((MachineTaskState::Failed, "The machine was deleted.".to_owned()));
     };
-    match tokio::time::timeout(CHECK_MAX, check_machine(app, &machine)).await {
+    match tokio::time::timeout(CHECK_MAX, machine_check(app, &machine)).await {
         Ok(facts) => Ok(verdict(&facts?)),
         Err(_) => Ok((MachineTaskState::Failed, format!("It did not answer within {} s.", CHECK_MAX.as_secs()))),
     }

@@ -149,7 +149,8 @@ pub async fn task_create_deploy(
     if machines.is_empty() {
         return Err(TaskError::NothingSelected { why: no_machine(&environment, &request.roles) });
     }
-    let description = format!("Deploy {} {} to {}", package.package.package_id, package.package.version, environment.name);
+    let description =
+        format!("Deploy {} {} to {}", package.package.package_id, package.package.version, environment.name);
     let order = deploy::Order::new(&package, &request);
     let arguments = serde_json::to_value(&order).map_err(|error| DbError::damaged("tasks.arguments", error))?;
     let task = NewTask { space, name: DEPLOY.to_owned(), description, arguments, created_by: who.to_owned() };

@@ -14,7 +14,7 @@ use super::step::outcome;
 use super::{DEPLOY, HEALTH, deploy, health};
 use crate::app::App;
 use crate::db::DbError;
-use crate::db::tasks::{task_begin, task_end, task_get, task_list_open, task_machine_update, task_machines};
+use crate::db::tasks::{task_begin, task_end, task_list_open, task_machine_update, task_machines};
 use crate::error::chain;
 use crate::ids::TaskId;
 use crate::live::Change;
@@ -114,7 +114,7 @@ async fn run_task(app: &App, task: &Task, cancel: &CancellationToken) -> Result<
         Some(_) => journal.say(None, LogCategory::Info, "The portal was restarted; the task goes on.").await?,
     }
     let gate = Semaphore::new(MACHINES_AT_ONCE_MAX);
-    let open = parts.into_iter().filter(|part| is_open(part));
+    let open = parts.into_iter().filter(is_open);
     if task.task.name == DEPLOY {
         match deploy::Order::read(&task.task.arguments) {
             Ok(order) => {
@@ -172,11 +172,4 @@ async fn break_down(app: &App, task: TaskId) -> Result<(), DbError> {
     tx.commit().await?;
     app.live.tell(Change::Task(task));
     Ok(())
-}
-
-/// Where one task stands, for those who ask by id in any space.
-#[cfg(test)]
-pub(super) async fn state_of(app: &App, task: TaskId) -> TaskState {
-    let mut conn = app.db.read().await.unwrap();
-    task_get(&mut conn, crate::ids::SpaceId::DEFAULT, task).await.unwrap().unwrap().state
 }

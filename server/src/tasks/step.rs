@@ -254,7 +254,11 @@ pub fn outcome(parts: &[MachineTask]) -> Option<(TaskState, String)> {
         if let Some(first) = of(state).next() {
             let count = of(state).count();
             let reason = first.reason.trim_end_matches('.');
-            sentences.push(format!("{count} of {} {verb}, {} first: {reason}.", machines(parts.len()), first.machine_name));
+            sentences.push(format!(
+                "{count} of {} {verb}, {} first: {reason}.",
+                machines(parts.len()),
+                first.machine_name
+            ));
         }
     }
     let canceled = of(M::Canceled).count();
@@ -388,8 +392,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_says_it_is_busy_is_asked_again_for_a_bounded_time() {
-        let busy =
-            Known { held_since: Some(Timestamp(0)), ..known(Answer::Held("it is about to end".to_owned())) };
+        let busy = Known { held_since: Some(Timestamp(0)), ..known(Answer::Held("it is about to end".to_owned())) };
         assert_eq!(next(&part(Running, ""), &busy), Step::Upload);
         assert_eq!(next(&part(Running, "t"), &busy), Step::Watch);
         let later = Known { now: at(HELD_MAX), ..busy };

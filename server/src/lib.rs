@@ -11,7 +11,9 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
+pub mod health;
 pub mod ids;
+pub mod inventory;
 pub mod listen;
 pub mod live;
 pub mod model;
@@ -21,5 +23,6 @@ pub mod routes;
 pub mod run;
 pub mod store;
 mod sys;
+pub mod tentacle;
 #[doc(hidden)]
 pub mod testing;

@@ -5,12 +5,15 @@
 
 pub mod api_keys;
 pub mod environments;
+pub mod facts;
 pub mod machines;
 pub mod packages;
+pub mod rollouts;
 pub mod sessions;
 pub mod settings;
 pub mod setup_links;
 mod slug;
+pub mod tasks;
 pub mod users;
 
 use std::path::Path;

@@ -37,7 +37,8 @@ pub fn run(home: &Path, settings: Settings, complaints: &[String]) -> u8 {
         Ok(lock) => lock,
         Err(code) => return code,
     };
-    let mut shell = Shell { home, signals, children, origin: Instant::now() };
+    children.keep_spare();
+    let mut shell = Shell { home, signals, children, origin: Instant::now(), last_words: None };
     let mut machine = Machine::new(settings);
     while let Some(event) = shell.answer(machine.ask()) {
         for effect in machine.step(event, shell.now()) {
@@ -79,6 +80,8 @@ struct Shell {
     signals: Signals,
     children: Children,
     origin: Instant,
+    /// Gathered at a child's end, written when there is time: a launch comes first.
+    last_words: Option<Vec<u8>>,
 }
 
 impl Shell {
@@ -91,6 +94,11 @@ impl Shell {
     fn answer(&mut self, ask: Ask) -> Option<Event> {
         if ask != Ask::Exit && self.signals.take_stop() {
             return Some(Event::Stop);
+        }
+        if matches!(ask, Ask::Wait(_) | Ask::Exit)
+            && let Some(words) = self.last_words.take()
+        {
+            sys::keep_last_words(&self.home, &words);
         }
         Some(match ask {
             Ask::Bundle => self.bundle(),
@@ -117,8 +125,11 @@ impl Shell {
 
     fn bundle(&mut self) -> Event {
         let Some(folder) = sys::program_folder() else { return Event::NoBundle(None) };
-        let installed = sys::survey(&self.home).versions.into_iter().map(|one| one.version).max();
         let names = sys::bundled_names(&folder);
+        if names.is_empty() {
+            return Event::NoBundle(None);
+        }
+        let installed = sys::survey(&self.home).versions.into_iter().map(|one| one.version).max();
         let Some((name, version)) = bundle::to_install(names, bundle::runtime(), installed.as_ref()) else {
             return Event::NoBundle(None);
         };
@@ -136,7 +147,9 @@ impl Shell {
                     sys::log(&format!("the verdict on {version} stands in memory only: {error}"));
                 }
             }
-            Effect::KeepLastWords(sentence) => sys::keep_last_words(&self.home, &sentence),
+            Effect::KeepLastWords(sentence) => {
+                self.last_words = Some(sys::gather_last_words(&self.home, &sentence));
+            }
             Effect::Terminate => self.children.terminate(),
             Effect::Kill => self.children.kill(),
             Effect::Abandon => self.children.abandon(),

@@ -83,6 +83,7 @@ impl Machine {
                 one.proven |= old.proven;
                 one.rejected |= old.rejected;
                 one.withdrawn |= old.withdrawn;
+                one.launches = one.launches.max(old.launches.saturating_sub(self.memory.launches(old)));
             }
         }
         self.memory.merge(&mut versions, survey.versions_fault.is_none(), survey.marks_fault.is_none());
@@ -187,6 +188,22 @@ impl Machine {
         State::Waiting { until: now.saturating_add(NO_VERSION_POLL), before: Before::Nothing, attempt }
     }
 
+    /// The launch is on the disk.
+    pub(super) fn launch_counted(
+        &mut self,
+        version: Version,
+        heading: Option<String>,
+        attempt: Attempt,
+        effects: &mut Vec<Effect>,
+    ) -> State {
+        if let Some(one) = self.versions.iter_mut().find(|one| one.version == version) {
+            one.launches = one.launches.saturating_add(1);
+        }
+        self.say_launching(heading, &version, "", effects);
+        let attempt = Attempt { counted: Some(version.clone()), ..attempt };
+        State::Launching { version, attempt }
+    }
+
     /// The disk refuses to count: the newest proven version is launched, and this one only if there is no other.
     pub(super) fn launch_uncounted(
         &mut self,
@@ -203,6 +220,7 @@ impl Machine {
             return State::Launching { version: proven, attempt };
         }
         if let Some(one) = self.versions.iter_mut().find(|one| one.version == version) {
+            one.launches = one.launches.saturating_add(1);
             self.memory.count_launch(one);
         }
         let heading = heading.map(|heading| format!("{heading}the launch cannot be counted ({why}); "));

@@ -57,6 +57,12 @@ impl Memory {
         entry.launches = entry.launches.saturating_add(1);
     }
 
+    /// The launches of a version that the disk refused to count.
+    pub fn launches(&self, one: &Installed) -> u64 {
+        let own = |entry: &&Entry| entry.version == one.version && entry.folder == one.folder;
+        self.0.iter().find(own).map_or(0, |entry| entry.launches)
+    }
+
     /// Remembers that a version's program cannot be run.
     pub fn skip(&mut self, version: &Installed) {
         self.entry(version).skipped = true;

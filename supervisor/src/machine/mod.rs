@@ -106,9 +106,7 @@ impl Machine {
                 self.choose(before, attempt, survey, now, effects)
             }
             (State::Counting { version, heading, attempt }, Event::Counted) => {
-                self.say_launching(heading, &version, "", effects);
-                let attempt = Attempt { counted: Some(version.clone()), ..attempt };
-                State::Launching { version, attempt }
+                self.launch_counted(version, heading, attempt, effects)
             }
             (State::Counting { version, heading, attempt }, Event::CountRefused(why)) => {
                 self.launch_uncounted(version, heading, attempt, &why, effects)

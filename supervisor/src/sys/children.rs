@@ -39,6 +39,10 @@ const POLL_MAX: Duration = Duration::from_hours(24);
 /// How long to be still after a system call failed that should never fail, so that it cannot become a busy loop.
 const BREATHER: Duration = Duration::from_millis(10);
 
+/// Open files that are kept only to be closed before a launch, so that a launch has room where the limit of open files
+/// is used up. The child's stderr and the two ends of the standard library's pipe need three.
+const SPARE_FILES: usize = 3;
+
 /// The program that installs a package, beside our own.
 const INSTALLER: &str = "install-package";
 
@@ -47,6 +51,7 @@ const INSTALLER: &str = "install-package";
 pub struct Children {
     child: Option<Child>,
     launches: u64,
+    spare: Vec<File>,
 }
 
 #[derive(Debug)]
@@ -84,6 +89,21 @@ pub fn fault(error: &io::Error) -> Fault {
 impl Children {
     /// Starts the program of a version.
     pub fn launch(&mut self, home: &Home, version: &Version) -> io::Result<()> {
+        self.spare.clear();
+        let launched = self.launch_with_room(home, version);
+        self.keep_spare();
+        launched
+    }
+
+    /// Opens the spare files, as many as there is room for. The handle of a new child comes before them.
+    pub fn keep_spare(&mut self) {
+        while self.spare.len() < SPARE_FILES {
+            let Ok(file) = File::open("/dev/null") else { return };
+            self.spare.push(file);
+        }
+    }
+
+    fn launch_with_room(&mut self, home: &Home, version: &Version) -> io::Result<()> {
         let mut command = Command::new(home.tentacle_program(version));
         command
             .arg("run")

@@ -10,7 +10,7 @@ mod log;
 mod signals;
 
 pub use children::{Children, close_stdin, fault};
-pub use files::{bundled_names, count_launch, keep_last_words, program_folder, reject, survey};
+pub use files::{bundled_names, count_launch, gather_last_words, keep_last_words, program_folder, reject, survey};
 pub use lock::{Lock, LockError, lock};
 pub use log::log;
 pub use signals::Signals;

@@ -49,13 +49,13 @@ impl Signals {
         for signal in MEANINGLESS {
             let _ = flag::register(signal.as_raw(), Arc::new(AtomicBool::new(false)));
         }
-        for signal in STOP {
-            // Before the socket, because what wakes must find the flag set.
-            let _ = flag::register(signal.as_raw(), Arc::clone(&stop));
-        }
+        // The flag comes before the socket, because what wakes must find it set; and no socket without the flag, because a
+        // stop that wakes and is not seen would be worse than one that kills.
+        let flagged = STOP.into_iter().filter(|signal| flag::register(signal.as_raw(), Arc::clone(&stop)).is_ok());
+        let heard: Vec<_> = flagged.chain([Signal::CHILD]).collect();
         let wake = UnixStream::pair().ok().and_then(|(wake, write)| {
             wake.set_nonblocking(true).ok()?;
-            for signal in STOP.into_iter().chain([Signal::CHILD]) {
+            for signal in heard {
                 pipe::register(signal.as_raw(), write.try_clone().ok()?).ok()?;
             }
             Some(wake)

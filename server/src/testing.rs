@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use octopus_proto::tls::Identity;
+use package::PackRequest;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -62,6 +63,22 @@ impl Deref for TestDb {
     fn deref(&self) -> &Db {
         &self.db
     }
+}
+
+/// The bytes of a package that holds one file of that content.
+pub fn packed(id: &str, version: &str, content: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("content");
+    std::fs::write(&file, content).expect("a file");
+    let request = PackRequest {
+        id: &id.parse().expect("a package id"),
+        version: &version.parse().expect("a version"),
+        description: "For tests.",
+        authors: "Tests",
+        files: &[(file, "content.txt".to_owned())],
+    };
+    let packed = package::pack(&request, folder.path()).expect("a package");
+    std::fs::read(packed).expect("the package")
 }
 
 /// A portal that goes with the test: nothing is bundled, the user `admin` has no password, no loop runs.

@@ -87,7 +87,7 @@ async fn session_principal(parts: &mut Parts, app: &App) -> Result<Option<Princi
     let session = Session::from_request_parts(parts, app)
         .await
         .map_err(|(status, why)| ApiError::new(status, format!("The portal has no sessions here: {why}.")))?;
-    session::principal(&mut *app.db.read().await?, &session).await.map_err(|error| match error {
+    session::principal(&app.db, &session).await.map_err(|error| match error {
         LoginError::Db(error) => error.into(),
         error => ApiError::internal("load the session", &error),
     })

@@ -37,6 +37,9 @@ const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// How long running work may take to end when Tentacle is told to end. Then it is cancelled, and gets the same once more.
 const STOP_DRAIN: Duration = Duration::from_secs(8);
 
+/// How long a portal that watches an upgrade has to hear that it is armed. Then it will ask the successor.
+const TELL_MAX: Duration = Duration::from_millis(500);
+
 /// How long open calls may take to answer at the end; then their connections are closed all the same.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
@@ -162,7 +165,10 @@ async fn serve(
 
     tokio::select! {
         ended = &mut server => anyhow::bail!("the service ended by itself: {ended:?}"),
-        () = agent.ending.cancelled() => tracing::info!("another version is armed; ending"),
+        () = agent.ending.cancelled() => {
+            tracing::info!("another version is armed; ending");
+            let _ = tokio::time::timeout(TELL_MAX, agent.works.end_told()).await;
+        }
         told = told_to_end() => {
             tracing::info!(signal = told?, "told to end");
             stop_work(&agent).await;

@@ -34,7 +34,7 @@ use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
 use crate::tentacle::grpc::GrpcTentacles;
-use crate::{health, rollout};
+use crate::{health, rollout, tasks};
 
 /// The database, in the data folder.
 pub const DATABASE: &str = "octopus.db";
@@ -232,6 +232,7 @@ fn loops(app: &App) -> Vec<Loop> {
     vec![
         start(app, "health check", health::run(app.clone(), app.shutdown.clone())),
         start(app, "rollout orchestrator", rollout::orchestrator::run(app.clone(), app.shutdown.clone())),
+        start(app, "task runner", tasks::runner::run(app.clone(), app.shutdown.clone())),
         start(app, "sweep of sessions", sweep_sessions(app.clone())),
     ]
 }

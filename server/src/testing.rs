@@ -98,9 +98,19 @@ impl TestApp {
 
     /// The same portal after `change`, with the same data folder.
     pub fn with(self, change: impl FnOnce(&mut AppInner)) -> Self {
-        let mut inner = inner(self.app.db.clone(), self.clock.clone(), self.folder.path());
-        inner.identity = self.app.identity.clone();
-        inner.bundle = self.app.bundle.clone();
+        let old = &self.app;
+        let mut inner = AppInner {
+            live: old.live.clone(),
+            identity: Arc::clone(&old.identity),
+            store: old.store.clone(),
+            bundle: old.bundle.clone(),
+            public_info: old.public_info.clone(),
+            access: old.access,
+            rollout: old.rollout,
+            health_interval: old.health_interval,
+            tentacles: Arc::clone(&old.tentacles),
+            ..inner(old.db.clone(), Arc::clone(&self.clock), self.folder.path())
+        };
         change(&mut inner);
         Self { app: App::new(inner), ..self }
     }

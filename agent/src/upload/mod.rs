@@ -244,6 +244,9 @@ impl Uploads {
             let sentence = format!("the disk of {} is full: free some space and upload again", self.folder.display());
             return Refusal::new(RefusalKind::DiskFull, sentence);
         }
+        if error.kind() == std::io::ErrorKind::WouldBlock {
+            return being_written();
+        }
         internal(step, error)
     }
 }

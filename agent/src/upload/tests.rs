@@ -49,6 +49,7 @@ async fn an_upload_that_is_cut_anywhere_goes_on_from_there_in_this_or_the_next_p
             assert_eq!(uploaded, Uploaded { offset: UploadOffset(cut as u64), complete: false });
             assert!(!uploads.package(fixture.sha256).exists());
             if restart {
+                drop(uploads);
                 uploads = fixture.open();
             }
             assert_eq!(fixture.begin(&uploads).await.unwrap(), UploadOffset(cut as u64), "cut at {cut}");
@@ -134,4 +135,15 @@ async fn a_second_writer_of_the_same_package_is_refused_as_busy() {
     drop(queue);
     writing.await.unwrap().unwrap();
     assert!(fixture.send(&uploads, 0, SIZE).await.unwrap().complete);
+}
+
+#[tokio::test]
+async fn two_writers_never_share_a_file_not_even_two_processes() {
+    let fixture = fixture();
+    let (first, second) = (fixture.open(), fixture.open());
+    fixture.begin(&first).await.unwrap();
+    fixture.send(&first, 0, 10).await.unwrap();
+    fixture.begin(&second).await.unwrap();
+    assert_eq!(fixture.send(&second, 10, SIZE).await.unwrap_err().kind, RefusalKind::Busy);
+    assert!(fixture.send(&first, 10, SIZE).await.unwrap().complete);
 }

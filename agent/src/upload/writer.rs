@@ -19,11 +19,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Opens or makes a partial upload, and hashes what is in it.
+    /// Opens or makes a partial upload, and hashes what is in it. While it is open nobody else can: bytes of two writers
+    /// in one file would be neither's.
     pub(super) fn open(part: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         // The mode matters where the folder is not private.
         let mut file = options.read(true).append(true).create(true).mode(0o600).open(part)?;
+        file.try_lock()?;
         let mut hasher = sha2::Sha256::new();
         let mut offset = 0;
         let mut buffer = vec![0; READ];

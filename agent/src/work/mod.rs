@@ -49,6 +49,8 @@ pub(crate) struct Works {
     accepting: Mutex<()>,
     /// Tickets whose work has not ended.
     unfinished: watch::Sender<usize>,
+    /// Fires when, with the gate closed for good, a watcher was told how a ticket ended.
+    end_told: CancellationToken,
     runner: run::Runner,
 }
 
@@ -76,6 +78,7 @@ impl Works {
             inner: Mutex::new(Inner { gate: Gate::Open, jobs }),
             accepting: Mutex::default(),
             unfinished: watch::Sender::new(0),
+            end_told: CancellationToken::new(),
             runner: run::Runner::new(home, uploads),
         };
         works.forget_old(&mut works.inner());
@@ -90,9 +93,13 @@ impl Works {
     /// Starts work, once per ticket. Durable when it returns. Blocks on the disk; must be called in a runtime.
     pub(crate) fn start(self: &Arc<Self>, start: Start) -> Result<(), Refusal> {
         let record = Record::of_start(&start);
+        if self.is_known(&start.ticket, &record)? {
+            return Ok(());
+        }
+        self.refuse_when_closed()?;
         let Work::Install { package: sha256, .. } = start.work;
         let package = self.runner.uploads.in_use(sha256);
-        if !self.is_known(&start.ticket, &record)? && !self.runner.uploads.package(sha256).is_file() {
+        if !self.runner.uploads.package(sha256).is_file() {
             let sentence = format!("the package {sha256} is not on this machine: upload it first");
             return Err(Refusal::new(RefusalKind::BadPackage, sentence));
         }
@@ -239,9 +246,18 @@ impl Works {
             () = ending.cancelled() => {}
         }
         let read = tokio::task::spawn_blocking(move || job.progress(watch.after)).await;
-        read.map_err(std::io::Error::other).and_then(|progress| progress).map_err(|error| {
+        let progress = read.map_err(std::io::Error::other).and_then(|progress| progress).map_err(|error| {
             Refusal::new(RefusalKind::Internal, format!("could not read the log of {}: {error}", watch.ticket))
-        })
+        })?;
+        if progress.state.is_final() && self.inner().gate == Gate::Ending {
+            self.end_told.cancel();
+        }
+        Ok(progress)
+    }
+
+    /// Waits until a watcher was told how the last ticket ended.
+    pub(crate) async fn end_told(&self) {
+        self.end_told.cancelled().await;
     }
 
     /// Notes the wish that the work of a ticket be ended. Work that has ended stays as it is.

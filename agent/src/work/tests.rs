@@ -160,7 +160,9 @@ async fn work_that_was_running_when_tentacle_died_has_an_unknown_result() {
     let watch = Watch { ticket: "t1".parse().unwrap(), after: 3, wait: WATCH_WAIT_MAX };
     fixture.works.watch(watch, &CancellationToken::new()).await.unwrap();
 
+    assert!(fixture.home.work().join("t1/variables").exists());
     let works = open(&fixture.home);
+    assert!(!fixture.home.work().join("t1/variables").exists(), "no secret outlives the process for long");
     let (state, lines) = end_of(&works, "t1").await;
     assert!(matches!(state, WorkState::UnknownResult { .. }), "{state:?}");
     assert!(has(&lines, Info, "begun"), "{lines:?}");

@@ -1,10 +1,53 @@
-//! The REST API. Called by `routes`; never calls a machine.
+//! The REST API: resources in the shapes of Octopus's own public API, and rollouts in the same style.
+//!
+//! Mounted by `routes` at `/api`. Handlers read the database and write wishes; they never call a machine (discovery, for
+//! which a person waits, goes through [`crate::discovery`]). Every resource of a space answers below `/api`, below
+//! `/api/{Spaces-1}` and below `/api/spaces/{id or slug}`; links always name the second.
+
+mod bind;
+mod environments;
+mod fleet;
+mod machine_resource;
+mod machines;
+mod packages;
+mod page;
+mod rollouts;
+mod spaces;
+mod task_details;
+mod tasks;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 
 use crate::app::App;
+use crate::error::{ApiError, sentence};
+use crate::ids::SpaceId;
 
-/// The API, nested at `/api`.
+/// The API, to be nested at `/api`.
 pub fn router() -> Router<App> {
     Router::new()
+        .merge(spaces::routes())
+        .merge(of_a_space())
+        .nest("/{space}", of_a_space())
+        .nest("/spaces/{space}", of_a_space())
+}
+
+fn of_a_space() -> Router<App> {
+    Router::new()
+        .merge(environments::routes())
+        .merge(machines::routes())
+        .merge(tasks::routes())
+        .merge(packages::routes())
+        .merge(rollouts::routes())
+}
+
+/// Where the resources of a space live.
+fn base(space: SpaceId) -> String {
+    format!("/api/{space}")
+}
+
+/// What the client sent cannot be used, and why.
+fn bad(error: impl std::fmt::Display) -> ApiError {
+    ApiError::bad_request(sentence(&error.to_string()))
 }

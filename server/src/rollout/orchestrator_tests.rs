@@ -99,7 +99,7 @@ impl Fixture {
     }
 
     async fn rollout(&self, of: &Rollout) -> Rollout {
-        rollout_get(&mut *self.test.db.read().await.unwrap(), of.space, of.id).await.unwrap().unwrap()
+        rollout_get(&mut self.test.db.read().await.unwrap(), of.space, of.id).await.unwrap().unwrap()
     }
 
     async fn until(&self, of: &Rollout, wanted: impl Fn(&Rollout) -> bool) -> Rollout {

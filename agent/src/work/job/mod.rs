@@ -64,13 +64,27 @@ pub(super) fn load_all(folder: &Path) -> io::Result<HashMap<Ticket, std::sync::A
     Ok(jobs)
 }
 
+/// Deletes what a process that was killed left besides its record: the variables above all.
+fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if ![record::order_path(folder), record::log_path(folder), record::end_path(folder)].contains(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 impl Job {
     /// Writes a new ticket down; durable when it returns.
     pub(super) fn create(works: &Path, ticket: &Ticket, record: Record) -> io::Result<Self> {
         let folder = works.join(ticket.as_str());
         match fs::create_dir(&folder) {
-            // What an order that was refused half-way left.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // What is left of an order that was refused half-way, or of a ticket that could not be deleted.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_dir_all(&folder)?;
+                fs::create_dir(&folder)?;
+            }
             other => other?,
         }
         let log = LogFile::create(&record::log_path(&folder))?;
@@ -81,7 +95,7 @@ impl Job {
 
     fn load(folder: &Path, ticket: &Ticket) -> io::Result<Self> {
         let record: Record = serde_json::from_slice(&fs::read(record::order_path(folder))?)?;
-        let _ = fs::remove_file(record::variables_path(folder));
+        remove_leftovers(folder)?;
         let log = LogFile::load(&record::log_path(folder))?;
         let end = match fs::read(record::end_path(folder)) {
             Ok(bytes) => Some(serde_json::from_slice::<End>(&bytes)?),

@@ -45,8 +45,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
     };
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(well) => ExitCode::from(u8::from(!well)),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -155,13 +155,15 @@ fn platforms_differ_in_sys_modules_only() {
             let cfgs = source.attributes.iter().filter(|found| is_cfg(&found.what)).map(|found| found.line);
             let macros = source.macros.iter().filter(|found| found.what == "cfg").map(|found| found.line);
             let sys = source.path.contains("/sys/") || source.path.ends_with("/sys.rs");
-            if sys { Vec::new() } else { cfgs.chain(macros).collect() }
+            let product = cfgs.chain(macros).filter(|line| source.is_product(*line));
+            if sys { Vec::new() } else { product.collect() }
         },
     };
     rule.holds();
     rule.catches("agent/src/run.rs", "#[cfg(target_os = \"linux\")]\nfn f() {}")
-        .catches("agent/src/run.rs", "#[cfg(all(test, not(windows)))]\nfn f() {}")
+        .catches("agent/src/run.rs", "#[cfg(all(unix, not(test)))]\nfn f() {}")
         .catches("agent/src/run.rs", "fn f() { if cfg!(unix) {} }")
         .allows("agent/src/sys.rs", "#[cfg(unix)]\nfn f() {}")
-        .allows("agent/src/run.rs", "#[cfg(test)]\nmod tests {}");
+        .allows("agent/tests/run.rs", "#[cfg(unix)]\nfn f() {}")
+        .allows("agent/src/run.rs", "#[cfg(test)]\nmod tests { #[cfg(unix)]\nfn f() {} }");
 }

@@ -143,7 +143,10 @@ impl Source {
                     line = ident.span().start().line;
                     path.push(ident.to_string());
                 }
-                Some(TokenTree::Group(group)) => self.read_use(&mut group.stream().into_iter().peekable(), &path),
+                Some(TokenTree::Group(group)) => {
+                    self.read_use(&mut group.stream().into_iter().peekable(), &path);
+                    path.truncate(prefix.len());
+                }
                 Some(TokenTree::Punct(punct)) if punct.as_char() == ':' || punct.as_char() == '*' => {}
                 end => {
                     if path.len() > prefix.len() && line > 0 {

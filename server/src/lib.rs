@@ -10,3 +10,4 @@ pub mod live;
 pub mod model;
 pub mod pages;
 pub mod rollout;
+pub mod tentacle;

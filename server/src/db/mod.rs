@@ -3,6 +3,9 @@
 //! Functions are called `noun_verb`, take the connection (or a transaction) first and return domain types. The SQL keeps
 //! to what SQLite and PostgreSQL share: `$1` placeholders, `ON CONFLICT … DO UPDATE`, times as BIGINT.
 
+pub mod facts;
+pub mod rollouts;
+
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;

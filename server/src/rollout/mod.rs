@@ -2,4 +2,5 @@
 //!
 //! Invariant: `state` and `plan` are pure. They import no database, no network and no runtime, and read no clock.
 
+pub mod plan;
 pub mod state;

@@ -66,6 +66,11 @@ pub enum WaitReason {
         /// What it is doing, in a sentence.
         reason: String,
     },
+    /// It has problems of its own, so that nobody could tell whether an upgrade made it worse.
+    Unwell {
+        /// Its first problem, in a sentence.
+        reason: String,
+    },
     /// It was interrupted before anything was armed, and is tried again.
     Interrupted {
         /// What happened, in a sentence.
@@ -318,6 +323,7 @@ impl Phase {
             Self::Waiting(WaitReason::Turn) => "its turn has not come".to_owned(),
             Self::Waiting(WaitReason::Offline { reason }) => format!("it cannot be reached: {reason}"),
             Self::Waiting(WaitReason::Busy { reason }) => format!("it is busy: {reason}"),
+            Self::Waiting(WaitReason::Unwell { reason }) => format!("it has problems: {reason}"),
             Self::Waiting(WaitReason::Interrupted { reason }) => format!("it is tried again: {reason}"),
             Self::Waiting(WaitReason::PortalWasAway) => {
                 "the portal was away while the new version waited to be confirmed; it is tried again".to_owned()

@@ -1,0 +1,201 @@
+//! The facts of machines: what the portal last saw. Written by the inventory alone.
+
+use std::collections::HashMap;
+
+use contract::{Rejection, Verdicts, Version};
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+
+use super::{Connection, DbError};
+use crate::clock::Timestamp;
+use crate::ids::{MachineId, SpaceId};
+use crate::model::{Contact, Facts, InstalledVersion, Report, RunningWork};
+
+#[derive(FromRow)]
+struct Row {
+    machine_id: MachineId,
+    tried_at: Timestamp,
+    contact: String,
+    contact_since: Timestamp,
+    contact_reason: String,
+    reported_at: Option<Timestamp>,
+    version: Option<String>,
+    instance_id: Option<String>,
+    instance_seen_at: Option<Timestamp>,
+    report: Option<String>,
+}
+
+/// What of a report is kept as JSON: everything that is only shown or looked at by the planner.
+#[derive(Serialize, Deserialize)]
+struct ReportJson {
+    started_at: Timestamp,
+    runtime: String,
+    os: String,
+    hostname: String,
+    supervisor_contract: Option<u32>,
+    installed: Vec<InstalledJson>,
+    last_words: Option<String>,
+    free_disk_bytes: u64,
+    running_work: Vec<WorkJson>,
+    generation: u64,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InstalledJson {
+    version: String,
+    proven: bool,
+    rejected: Option<String>,
+    withdrawn: bool,
+    launches: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WorkJson {
+    ticket: String,
+    description: String,
+    since: Timestamp,
+}
+
+/// The facts of one machine; `None` if it was never tried.
+pub async fn facts_get(conn: &mut Connection, machine: MachineId) -> Result<Option<Facts>, DbError> {
+    let row: Option<Row> =
+        sqlx::query_as("SELECT * FROM machine_facts WHERE machine_id = $1").bind(machine).fetch_optional(conn).await?;
+    row.map(|row| row.read().map(|(_, facts)| facts)).transpose()
+}
+
+/// The facts of every machine of a space that was ever tried.
+pub async fn facts_list(conn: &mut Connection, space: SpaceId) -> Result<HashMap<MachineId, Facts>, DbError> {
+    let sql = "SELECT f.* FROM machine_facts f JOIN machines m ON m.id = f.machine_id WHERE m.space_id = $1";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(space).fetch_all(conn).await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Writes down what was seen. Does nothing where the machine was deleted meanwhile.
+pub async fn facts_put(conn: &mut Connection, machine: MachineId, facts: &Facts) -> Result<(), DbError> {
+    let (contact, reason) = match &facts.contact {
+        Contact::Answered => ("answered", ""),
+        Contact::Silent { reason } => ("silent", reason.as_str()),
+        Contact::Refused { reason } => ("refused", reason.as_str()),
+    };
+    let report = facts.report.as_ref();
+    let json = report.map(|report| serde_json::to_string(&ReportJson::from(report)));
+    let json = json.transpose().map_err(|error| DbError::damaged("report", error))?;
+    sqlx::query(
+        "INSERT INTO machine_facts (machine_id, tried_at, contact, contact_since, contact_reason, reported_at, version,
+                                    instance_id, instance_seen_at, report)
+         SELECT id, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM machines WHERE id = $1
+         ON CONFLICT (machine_id) DO UPDATE SET
+             tried_at = excluded.tried_at, contact = excluded.contact, contact_since = excluded.contact_since,
+             contact_reason = excluded.contact_reason, reported_at = excluded.reported_at,
+             version = excluded.version, instance_id = excluded.instance_id,
+             instance_seen_at = excluded.instance_seen_at, report = excluded.report",
+    )
+    .bind(machine)
+    .bind(facts.tried_at)
+    .bind(contact)
+    .bind(facts.contact_since)
+    .bind(reason)
+    .bind(report.map(|report| report.at))
+    .bind(report.map(|report| report.version.to_string()))
+    .bind(report.map(|report| report.instance_id.as_str()))
+    .bind(report.map(|report| report.instance_seen_at))
+    .bind(json)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+impl Row {
+    fn read(self) -> Result<(MachineId, Facts), DbError> {
+        let contact = match self.contact.as_str() {
+            "answered" => Contact::Answered,
+            "silent" => Contact::Silent { reason: self.contact_reason },
+            "refused" => Contact::Refused { reason: self.contact_reason },
+            other => return Err(DbError::damaged("machine_facts.contact", other)),
+        };
+        let report = match (self.reported_at, self.version, self.instance_id, self.instance_seen_at, self.report) {
+            (Some(at), Some(version), Some(instance_id), Some(instance_seen_at), Some(json)) => {
+                let json: ReportJson =
+                    serde_json::from_str(&json).map_err(|error| DbError::damaged("machine_facts.report", error))?;
+                Some(json.into_report(at, read_version(&version)?, instance_id, instance_seen_at)?)
+            }
+            _ => None,
+        };
+        let facts = Facts { tried_at: self.tried_at, contact, contact_since: self.contact_since, report };
+        Ok((self.machine_id, facts))
+    }
+}
+
+fn read_version(text: &str) -> Result<Version, DbError> {
+    text.parse().map_err(|error| DbError::damaged("machine_facts.version", error))
+}
+
+impl From<&Report> for ReportJson {
+    fn from(report: &Report) -> Self {
+        let installed = report.installed.iter().map(|installed| InstalledJson {
+            version: installed.version.to_string(),
+            proven: installed.verdicts.proven,
+            rejected: installed.verdicts.rejected.map(|kind| kind.word().to_owned()),
+            withdrawn: installed.verdicts.withdrawn,
+            launches: installed.verdicts.launches,
+        });
+        let running_work = report.running_work.iter().map(|work| WorkJson {
+            ticket: work.ticket.clone(),
+            description: work.description.clone(),
+            since: work.since,
+        });
+        Self {
+            started_at: report.started_at,
+            runtime: report.runtime.clone(),
+            os: report.os.clone(),
+            hostname: report.hostname.clone(),
+            supervisor_contract: report.supervisor_contract,
+            installed: installed.collect(),
+            last_words: report.last_words.clone(),
+            free_disk_bytes: report.free_disk_bytes,
+            running_work: running_work.collect(),
+            generation: report.generation,
+            problems: report.problems.clone(),
+        }
+    }
+}
+
+impl ReportJson {
+    fn into_report(
+        self,
+        at: Timestamp,
+        version: Version,
+        instance_id: String,
+        instance_seen_at: Timestamp,
+    ) -> Result<Report, DbError> {
+        let installed = self.installed.into_iter().map(|installed| {
+            let rejected = installed.rejected.as_deref().map(Rejection::from_text);
+            let InstalledJson { proven, withdrawn, launches, .. } = installed;
+            let verdicts = Verdicts { proven, rejected, withdrawn, launches };
+            Ok(InstalledVersion { version: read_version(&installed.version)?, verdicts })
+        });
+        let running_work = self.running_work.into_iter().map(|work| RunningWork {
+            ticket: work.ticket,
+            description: work.description,
+            since: work.since,
+        });
+        Ok(Report {
+            at,
+            instance_seen_at,
+            version,
+            instance_id,
+            started_at: self.started_at,
+            runtime: self.runtime,
+            os: self.os,
+            hostname: self.hostname,
+            supervisor_contract: self.supervisor_contract,
+            installed: installed.collect::<Result<_, DbError>>()?,
+            last_words: self.last_words,
+            free_disk_bytes: self.free_disk_bytes,
+            running_work: running_work.collect(),
+            generation: self.generation,
+            problems: self.problems,
+        })
+    }
+}

@@ -1,0 +1,338 @@
+//! Rollouts and their machines. The rows of a rollout are written when it is made; from then on by the orchestrator.
+
+use std::collections::HashMap;
+
+use contract::{Sha256, Version};
+use sqlx::FromRow;
+
+use super::{Connection, DbError};
+use crate::clock::Timestamp;
+use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
+use crate::rollout::state::{Phase, Rollout, RolloutMachine, RolloutState, WaitReason};
+
+/// The name of the setting that holds the highest generation this portal ever issued.
+const GENERATION: &str = "generation";
+
+/// What a rollout is made of.
+#[derive(Clone, Debug)]
+pub struct NewRollout {
+    /// The space it belongs to.
+    pub space: SpaceId,
+    /// The task that shows its log.
+    pub task: TaskId,
+    /// The version wished for.
+    pub target: Version,
+    /// What was asked for, as JSON.
+    pub selection: String,
+    /// See [`Rollout::max_in_flight`].
+    pub max_in_flight: u32,
+    /// See [`Rollout::failure_budget`].
+    pub failure_budget: u32,
+    /// Who wished it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Its machines in their order, with their names.
+    pub machines: Vec<(MachineId, String)>,
+    /// The packages it carries.
+    pub packages: Vec<RolloutPackage>,
+}
+
+/// A Tentacle package of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutPackage {
+    /// In .NET's words: `linux-x64`.
+    pub runtime: String,
+    /// Names the file in the store.
+    pub sha256: Sha256,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: RolloutId,
+    space_id: SpaceId,
+    task_id: TaskId,
+    target_version: String,
+    max_in_flight: i64,
+    failure_budget: i64,
+    created_by: String,
+    created_at: Timestamp,
+    state: String,
+    state_reason: String,
+    cancel_requested_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+}
+
+#[derive(FromRow)]
+struct MachineRow {
+    machine_id: MachineId,
+    machine_name: String,
+    position: i64,
+    detail: String,
+    phase_since: Timestamp,
+    deadline_at: Option<Timestamp>,
+    attempt: i64,
+    from_version: Option<String>,
+    tried_at: Option<Timestamp>,
+    was_away: bool,
+    revision: i64,
+}
+
+const SELECT: &str = "SELECT r.*, t.cancel_requested_at FROM rollouts r JOIN tasks t ON t.id = r.task_id";
+
+/// Writes a new rollout, all of its machines waiting for their turn.
+pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<RolloutId, DbError> {
+    let id: RolloutId = sqlx::query_scalar(
+        "INSERT INTO rollouts (space_id, task_id, target_version, selection, max_in_flight, failure_budget, created_by,
+                               created_at, state, state_since)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8) RETURNING id",
+    )
+    .bind(new.space)
+    .bind(new.task)
+    .bind(new.target.to_string())
+    .bind(&new.selection)
+    .bind(i64::from(new.max_in_flight))
+    .bind(i64::from(new.failure_budget))
+    .bind(&new.created_by)
+    .bind(new.created_at)
+    .bind(RolloutState::Running.word())
+    .fetch_one(&mut *conn)
+    .await?;
+    let waiting = Phase::Waiting(WaitReason::Turn);
+    let detail = write_phase(&waiting)?;
+    for (position, (machine, name)) in (0_i64..).zip(&new.machines) {
+        sqlx::query(
+            "INSERT INTO rollout_machines (rollout_id, machine_id, machine_name, position, phase, detail, phase_since)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(id)
+        .bind(machine)
+        .bind(name)
+        .bind(position)
+        .bind(waiting.kind().word())
+        .bind(&detail)
+        .bind(new.created_at)
+        .execute(&mut *conn)
+        .await?;
+    }
+    for package in &new.packages {
+        sqlx::query("INSERT INTO rollout_packages (rollout_id, runtime, sha256, size) VALUES ($1, $2, $3, $4)")
+            .bind(id)
+            .bind(&package.runtime)
+            .bind(package.sha256.to_string())
+            .bind(i64::try_from(package.size).unwrap_or(i64::MAX))
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(id)
+}
+
+/// One rollout with its machines.
+pub async fn rollout_get(conn: &mut Connection, space: SpaceId, id: RolloutId) -> Result<Option<Rollout>, DbError> {
+    let sql = format!("{SELECT} WHERE r.space_id = $1 AND r.id = $2");
+    let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(space).bind(id).fetch_all(&mut *conn).await?;
+    Ok(with_machines(conn, rows).await?.pop())
+}
+
+/// All rollouts of a space with their machines, newest first, from the `skip`th on, at most `take`.
+pub async fn rollout_list(
+    conn: &mut Connection,
+    space: SpaceId,
+    skip: u32,
+    take: u32,
+) -> Result<Vec<Rollout>, DbError> {
+    let sql = format!("{SELECT} WHERE r.space_id = $1 ORDER BY r.id DESC LIMIT $3 OFFSET $2");
+    let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(space).bind(skip).bind(take).fetch_all(&mut *conn).await?;
+    with_machines(conn, rows).await
+}
+
+/// How many rollouts a space has.
+pub async fn rollout_count(conn: &mut Connection, space: SpaceId) -> Result<u64, DbError> {
+    let count: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM rollouts WHERE space_id = $1").bind(space).fetch_one(conn).await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Every rollout that the orchestrator has to look at, oldest first: those that are not over, and those that are over
+/// but for machines that were offline.
+pub async fn rollout_open(conn: &mut Connection) -> Result<Vec<Rollout>, DbError> {
+    let sql = format!(
+        "{SELECT} WHERE r.state IN ('Running', 'Paused')
+         OR (r.state = 'Completed' AND EXISTS (SELECT 1 FROM rollout_machines m WHERE m.rollout_id = r.id
+             AND m.phase IN ('Waiting', 'Checking', 'Uploading', 'Installing', 'Restarting', 'Proving')))
+         ORDER BY r.id"
+    );
+    let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *conn).await?;
+    with_machines(conn, rows).await
+}
+
+/// For each machine of a space that an open rollout has, that rollout and the machine's place in it. Where several have
+/// it, the one that is at it wins, then the newest.
+pub async fn rollout_machines_live(
+    conn: &mut Connection,
+    space: SpaceId,
+) -> Result<HashMap<MachineId, (RolloutId, RolloutMachine)>, DbError> {
+    let mut live: HashMap<MachineId, (RolloutId, RolloutMachine)> = HashMap::new();
+    for rollout in rollout_open(conn).await?.into_iter().filter(|rollout| rollout.space == space) {
+        for machine in rollout.machines {
+            let at_it = |phase: &Phase| phase.kind().is_in_flight();
+            if live.get(&machine.machine).is_none_or(|(_, other)| !at_it(&other.phase) || at_it(&machine.phase)) {
+                live.insert(machine.machine, (rollout.id, machine));
+            }
+        }
+    }
+    Ok(live)
+}
+
+/// The rollout whose log a task shows.
+pub async fn rollout_of_task(conn: &mut Connection, task: TaskId) -> Result<Option<RolloutId>, DbError> {
+    let id = sqlx::query_scalar("SELECT id FROM rollouts WHERE task_id = $1").bind(task).fetch_optional(conn).await?;
+    Ok(id)
+}
+
+/// The packages that a rollout carries.
+pub async fn rollout_packages(conn: &mut Connection, id: RolloutId) -> Result<Vec<RolloutPackage>, DbError> {
+    let sql = "SELECT runtime, sha256, size FROM rollout_packages WHERE rollout_id = $1 ORDER BY runtime";
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(sql).bind(id).fetch_all(conn).await?;
+    rows.into_iter()
+        .map(|(runtime, sha256, size)| {
+            let sha256 = sha256.parse().map_err(|_| DbError::damaged("rollout_packages.sha256", sha256))?;
+            Ok(RolloutPackage { runtime, sha256, size: u64::try_from(size).unwrap_or(0) })
+        })
+        .collect()
+}
+
+/// Writes where a machine stands, if nobody else wrote since it was read; `false` if somebody did.
+pub async fn rollout_machine_update(
+    conn: &mut Connection,
+    rollout: RolloutId,
+    machine: &RolloutMachine,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE rollout_machines SET phase = $4, detail = $5, phase_since = $6, deadline_at = $7, attempt = $8,
+                from_version = $9, tried_at = $10, was_away = $11, revision = revision + 1
+         WHERE rollout_id = $1 AND machine_id = $2 AND revision = $3",
+    )
+    .bind(rollout)
+    .bind(machine.machine)
+    .bind(machine.revision)
+    .bind(machine.phase.kind().word())
+    .bind(write_phase(&machine.phase)?)
+    .bind(machine.since)
+    .bind(machine.deadline)
+    .bind(i64::from(machine.attempt))
+    .bind(machine.from.as_ref().map(Version::to_string))
+    .bind(machine.tried_at)
+    .bind(machine.was_away)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Writes where a rollout stands.
+pub async fn rollout_set_state(
+    conn: &mut Connection,
+    id: RolloutId,
+    state: RolloutState,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let completed = state.is_completed().then_some(now);
+    sqlx::query(
+        "UPDATE rollouts SET state = $2, state_reason = $3, state_since = $4, completed_at = COALESCE(completed_at, $5)
+         WHERE id = $1",
+    )
+    .bind(id)
+    .bind(state.word())
+    .bind(reason)
+    .bind(now)
+    .bind(completed)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The highest generation this portal ever issued; 0 for none.
+pub async fn generation_issued(conn: &mut Connection) -> Result<u64, DbError> {
+    let text: Option<String> =
+        sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(GENERATION).fetch_optional(conn).await?;
+    match text {
+        Some(text) => text.parse().map_err(|_| DbError::damaged("settings.generation", text)),
+        None => Ok(0),
+    }
+}
+
+/// Writes down that generations up to `generation` were issued. Commit it before the command is sent.
+pub async fn generation_put(conn: &mut Connection, generation: u64) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(GENERATION)
+    .bind(generation.to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn with_machines(conn: &mut Connection, rows: Vec<Row>) -> Result<Vec<Rollout>, DbError> {
+    let mut rollouts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let sql = "SELECT * FROM rollout_machines WHERE rollout_id = $1 ORDER BY position";
+        let machines: Vec<MachineRow> = sqlx::query_as(sql).bind(row.id).fetch_all(&mut *conn).await?;
+        rollouts.push(row.read(machines)?);
+    }
+    Ok(rollouts)
+}
+
+fn write_phase(phase: &Phase) -> Result<String, DbError> {
+    serde_json::to_string(phase).map_err(|error| DbError::damaged("rollout_machines.detail", error))
+}
+
+fn read_version(text: &str) -> Result<Version, DbError> {
+    text.parse().map_err(|error| DbError::damaged("rollouts version", error))
+}
+
+impl Row {
+    fn read(self, machines: Vec<MachineRow>) -> Result<Rollout, DbError> {
+        let count = |n: i64| u32::try_from(n).unwrap_or(1).max(1);
+        let state =
+            RolloutState::from_word(&self.state).ok_or_else(|| DbError::damaged("rollouts.state", self.state))?;
+        Ok(Rollout {
+            id: self.id,
+            space: self.space_id,
+            task: self.task_id,
+            target: read_version(&self.target_version)?,
+            max_in_flight: count(self.max_in_flight),
+            failure_budget: count(self.failure_budget),
+            created_by: self.created_by,
+            created_at: self.created_at,
+            state,
+            state_reason: self.state_reason,
+            cancel_requested_at: self.cancel_requested_at,
+            completed_at: self.completed_at,
+            machines: machines.into_iter().map(MachineRow::read).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl MachineRow {
+    fn read(self) -> Result<RolloutMachine, DbError> {
+        let phase: Phase =
+            serde_json::from_str(&self.detail).map_err(|e| DbError::damaged("rollout_machines.detail", e))?;
+        Ok(RolloutMachine {
+            machine: self.machine_id,
+            name: self.machine_name,
+            position: self.position,
+            phase,
+            since: self.phase_since,
+            deadline: self.deadline_at,
+            attempt: u32::try_from(self.attempt).unwrap_or(u32::MAX),
+            from: self.from_version.as_deref().map(read_version).transpose()?,
+            tried_at: self.tried_at,
+            was_away: self.was_away,
+            revision: self.revision,
+        })
+    }
+}

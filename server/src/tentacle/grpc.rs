@@ -1,0 +1,227 @@
+//! The only file of the portal that speaks the wire types: calls over gRPC and mutual TLS with pinned certificates.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use contract::{Sha256, Thumbprint, Version};
+use octopus_proto::tls::{self, ConnectError, Identity};
+use octopus_proto::wire::tentacle_client::TentacleClient;
+use octopus_proto::{
+    BeginUpload, Confirm, InstanceId, Progress, Refusal, Start, Status, Ticket, UpgradeOrder, UploadOffset,
+    UploadStart, Uploaded, Watch, Work, wire,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use super::{Call, CallError, Target, Tentacles};
+use crate::model::Address;
+
+/// How long a connection may take, handshake included. Then the machine counts as silent for now.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a short call may take. Then it counts as not answered.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a machine may take to check an order before it accepts it: it hashes the package.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long one attempt to send a package may take. The next one goes on where it broke off.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// What a message of an upload carries.
+const CHUNK: usize = 256 * 1024;
+
+/// Messages of an upload that are read ahead of the network. With [`CHUNK`], what an upload costs in memory.
+const CHUNKS_AHEAD: usize = 2;
+
+/// Calls to real machines.
+#[derive(Clone, Debug)]
+pub struct GrpcTentacles {
+    identity: Arc<Identity>,
+}
+
+impl GrpcTentacles {
+    /// Calls that show `identity` to the machines.
+    pub fn new(identity: Arc<Identity>) -> Self {
+        Self { identity }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<TentacleClient<Channel>, CallError> {
+        let address = target.address.to_string();
+        let channel = tls::connect(&address, &self.identity, target.thumbprint, CONNECT_TIMEOUT).await;
+        Ok(TentacleClient::new(channel.map_err(|error| refused_or_silent(&error))?))
+    }
+
+    async fn send(&self, target: &Target, file: &Path, sha256: Sha256, size: u64) -> Result<(), CallError> {
+        let mut client = self.connect(target).await?;
+        let begin = wire::BeginUploadRequest::from(BeginUpload { sha256, size });
+        let UploadOffset(offset) =
+            in_time(CALL_TIMEOUT, "the start of an upload", client.begin_upload(begin)).await?.into();
+        if offset == size {
+            return Ok(());
+        }
+        let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+        let path = file.to_owned();
+        let reader = tokio::task::spawn_blocking(move || read_chunks(&path, sha256, offset, &sender));
+        let upload = client.upload(ReceiverStream::new(receiver));
+        let reply = in_time(UPLOAD_TIMEOUT, "the end of an upload", upload).await;
+        if let Ok(Err(error)) = reader.await {
+            let sentence = format!("the package cannot be read from the portal's store: {error}");
+            return Err(CallError::Protocol { sentence });
+        }
+        let uploaded = Uploaded::from(reply?);
+        if uploaded.complete {
+            return Ok(());
+        }
+        let sentence = format!("the upload ended at byte {} of {size}", uploaded.offset.0);
+        Err(CallError::Unreachable { sentence })
+    }
+}
+
+/// Reads the file from `offset` into messages until the receiver is gone.
+fn read_chunks(
+    path: &PathBuf,
+    sha256: Sha256,
+    offset: u64,
+    sender: &mpsc::Sender<wire::UploadChunk>,
+) -> std::io::Result<()> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut start = Some(UploadStart { sha256, offset });
+    loop {
+        let mut data = BytesMut::zeroed(CHUNK);
+        let read = file.read(&mut data)?;
+        if read == 0 {
+            return Ok(());
+        }
+        data.truncate(read);
+        let chunk = match start.take() {
+            Some(start) => start.with_data(data.freeze()),
+            None => wire::UploadChunk { data: data.freeze(), ..wire::UploadChunk::default() },
+        };
+        if sender.blocking_send(chunk).is_err() {
+            // The call is over; its own error says why.
+            return Ok(());
+        }
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    what: &str,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(not_done(&status)),
+        Err(_) => Err(CallError::TimedOut { sentence: format!("{what} was awaited for {} s", limit.as_secs()) }),
+    }
+}
+
+fn not_done(status: &tonic::Status) -> CallError {
+    if let Some(refusal) = Refusal::from_status(status) {
+        return CallError::Refused(refusal);
+    }
+    if let Some(error) = ConnectError::from_status(status) {
+        return refused_or_silent(&error);
+    }
+    let sentence = format!("the call broke off: {}", status.message());
+    match status.code() {
+        tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled | tonic::Code::Internal => {
+            CallError::Unreachable { sentence }
+        }
+        tonic::Code::DeadlineExceeded => CallError::TimedOut { sentence },
+        tonic::Code::Unimplemented => {
+            CallError::Protocol { sentence: "the Tentacle is too old to know this call; upgrade it first".to_owned() }
+        }
+        _ => CallError::Protocol { sentence },
+    }
+}
+
+fn refused_or_silent(error: &ConnectError) -> CallError {
+    let sentence = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    match error {
+        ConnectError::Unreachable { .. } => CallError::Unreachable { sentence },
+        ConnectError::TimedOut { .. } => CallError::TimedOut { sentence },
+        ConnectError::WrongCertificate { .. } | ConnectError::NotTrusted { .. } | ConnectError::NotTls { .. } => {
+            CallError::Untrusted { sentence }
+        }
+    }
+}
+
+fn not_understood(error: impl std::fmt::Display) -> CallError {
+    CallError::Protocol { sentence: format!("the Tentacle's answer was not understood: {error}") }
+}
+
+impl Tentacles for GrpcTentacles {
+    fn status<'a>(&'a self, target: &'a Target) -> Call<'a, Status> {
+        Box::pin(async move {
+            let mut client = self.connect(target).await?;
+            let nonce = uuid::Uuid::new_v4().to_string();
+            let question = wire::GetStatusRequest { nonce: nonce.clone() };
+            let answer = in_time(CALL_TIMEOUT, "its status", client.get_status(question)).await?;
+            let status = Status::try_from(answer).map_err(not_understood)?;
+            if status.nonce == nonce { Ok(status) } else { Err(not_understood("it answers another question")) }
+        })
+    }
+
+    fn upload<'a>(&'a self, target: &'a Target, file: &'a Path, sha256: Sha256, size: u64) -> Call<'a, ()> {
+        Box::pin(self.send(target, file, sha256, size))
+    }
+
+    fn start<'a>(&'a self, target: &'a Target, ticket: &'a Ticket, description: &'a str, work: Work) -> Call<'a, ()> {
+        Box::pin(async move {
+            let start = Start { ticket: ticket.clone(), description: description.to_owned(), work };
+            let mut client = self.connect(target).await?;
+            in_time(CALL_TIMEOUT, "the start of work", client.start(wire::StartRequest::from(start))).await.map(|_| ())
+        })
+    }
+
+    fn watch<'a>(&'a self, target: &'a Target, ticket: &'a Ticket, after: u64, wait: Duration) -> Call<'a, Progress> {
+        Box::pin(async move {
+            let mut client = self.connect(target).await?;
+            let watch = wire::WatchRequest::from(Watch { ticket: ticket.clone(), after, wait });
+            in_time(wait + CALL_TIMEOUT, "news of work", client.watch(watch)).await.map(Progress::from)
+        })
+    }
+
+    fn cancel<'a>(&'a self, target: &'a Target, ticket: &'a Ticket) -> Call<'a, ()> {
+        Box::pin(async move {
+            let mut client = self.connect(target).await?;
+            let cancel = wire::CancelRequest { ticket: ticket.to_string() };
+            in_time(CALL_TIMEOUT, "the end of work", client.cancel(cancel)).await.map(|_| ())
+        })
+    }
+
+    fn upgrade<'a>(&'a self, target: &'a Target, order: UpgradeOrder) -> Call<'a, ()> {
+        Box::pin(async move {
+            let mut client = self.connect(target).await?;
+            let order = wire::UpgradeRequest::from(order);
+            in_time(UPGRADE_TIMEOUT, "an answer to the order to upgrade", client.upgrade(order)).await.map(|_| ())
+        })
+    }
+
+    fn confirm<'a>(&'a self, target: &'a Target, instance: &'a InstanceId, version: &'a Version) -> Call<'a, ()> {
+        Box::pin(async move {
+            let mut client = self.connect(target).await?;
+            let confirm = Confirm { instance_id: instance.clone(), version: version.clone() };
+            let call = client.confirm(wire::ConfirmRequest::from(confirm));
+            in_time(CALL_TIMEOUT, "an answer to the confirmation", call).await.map(|_| ())
+        })
+    }
+
+    fn discover<'a>(&'a self, address: &'a Address) -> Call<'a, Thumbprint> {
+        Box::pin(async move {
+            let found = tls::discover(&address.to_string(), &self.identity, CONNECT_TIMEOUT).await;
+            found.map_err(|error| refused_or_silent(&error))
+        })
+    }
+}

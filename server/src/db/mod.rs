@@ -3,17 +3,30 @@
 //! Functions are called `noun_verb`, take the connection (or a transaction) first and return domain types. The SQL keeps
 //! to what SQLite and PostgreSQL share: `$1` placeholders, `ON CONFLICT … DO UPDATE`, times as BIGINT.
 
+pub mod api_keys;
+pub mod environments;
 pub mod facts;
+pub mod machines;
+pub mod packages;
 pub mod rollouts;
+pub mod sessions;
+pub mod settings;
+pub mod setup_links;
+mod slug;
+pub mod tasks;
+pub mod users;
 
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use contract::{PackageId, Version};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use crate::ids::EnvironmentId;
 
 /// The schema, with a tested way down.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
@@ -44,6 +57,60 @@ pub enum DbError {
     /// A row holds what no version of this program writes.
     #[error("the database holds a value that cannot be read: {0}")]
     Damaged(String),
+    /// What a person asked for would break a rule.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// A wish that cannot be written down, in a sentence for the person who made it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The name belongs to another one.
+    #[error("there is already {what} with the name \"{name}\"; choose another name")]
+    NameTaken {
+        /// "a machine", "an environment" or "a user".
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The name is empty or too long.
+    #[error("{what} must have a name of 1 to {max} characters, without control characters")]
+    NameUnfit {
+        /// "a machine" or "a role".
+        what: &'static str,
+        /// Longest name, in characters.
+        max: usize,
+    },
+    /// The environment cannot go while machines belong to it.
+    #[error("the environment \"{name}\" still has {machines} machine(s); move or delete them first")]
+    EnvironmentHasMachines {
+        /// The environment.
+        name: String,
+        /// How many.
+        machines: i64,
+    },
+    /// A machine must belong somewhere.
+    #[error("a machine must belong to at least one environment")]
+    MachineWithoutEnvironment,
+    /// There is no such environment.
+    #[error("there is no environment {0}")]
+    UnknownEnvironment(EnvironmentId),
+    /// More than a machine may have.
+    #[error("a machine may have at most {max} {what}")]
+    TooMany {
+        /// "roles" or "environments".
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// The package's bytes may not change silently.
+    #[error("A package with the same name and version already exists: {id} {version}")]
+    PackageExists {
+        /// The package's id.
+        id: PackageId,
+        /// Its version.
+        version: Version,
+    },
 }
 
 impl DbError {
@@ -54,7 +121,17 @@ impl DbError {
 
     /// True where a unique index refused the row.
     pub fn is_duplicate(&self) -> bool {
-        matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_unique_violation())
+        match self {
+            Self::Statement(sqlx::Error::Database(error)) => error.is_unique_violation(),
+            Self::Refused(refusal) => matches!(refusal, Refusal::NameTaken { .. } | Refusal::PackageExists { .. }),
+            _ => false,
+        }
+    }
+
+    /// The same error, or `refusal` where a unique index refused the row.
+    fn or_taken(error: sqlx::Error, refusal: impl FnOnce() -> Refusal) -> Self {
+        let error = Self::from(error);
+        if error.is_duplicate() { refusal().into() } else { error }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the portal knows: environments, machines, facts, packages and tasks, as values.
+//! What the portal knows: environments, machines, facts, packages, tasks and users, as values.
 //!
 //! Read by everybody in the portal. Nothing here does I/O or reads a clock.
 
@@ -7,9 +7,11 @@ pub mod fact;
 pub mod machine;
 pub mod package;
 pub mod task;
+pub mod user;
 
 pub use environment::{Environment, NewEnvironment};
 pub use fact::{Contact, Facts, Health, InstalledVersion, Observed, Report, RunningWork, VersionState};
 pub use machine::{Address, Machine, NewMachine};
 pub use package::{NewPackage, Package};
 pub use task::{LogCategory, LogEntry, MachineTask, MachineTaskState, NewTask, Task, TaskState};
+pub use user::{ApiKey, Scope, User};

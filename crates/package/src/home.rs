@@ -1,0 +1,38 @@
+//! Makes the folders of a home that are missing. Called before anything is installed, and by Tentacle when it starts.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use contract::Home;
+
+use crate::error::InstallError;
+use crate::sys;
+
+/// Makes what is missing of a home: the folder itself, `Applications/.Tentacle/`, and, for its owner alone,
+/// `Packages/`, `Work/` and `supervisor/`. What is there keeps its mode.
+pub fn prepare_home(home: &Home) -> Result<(), InstallError> {
+    ensure_folder(home.path(), sys::FOLDER_MODE)?;
+    ensure_folder(&home.tentacles(), sys::FOLDER_MODE)?;
+    for folder in [home.packages(), home.work(), home.supervisor()] {
+        ensure_folder(&folder, sys::PRIVATE_FOLDER_MODE)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder and those above it where they are missing, each name durable before it returns.
+pub(crate) fn ensure_folder(path: &Path, mode: u32) -> Result<(), InstallError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
+        ensure_folder(parent, sys::FOLDER_MODE)?;
+    }
+    match sys::create_folder(path, mode) {
+        // Another installer was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && fs::metadata(path).is_ok_and(|m| m.is_dir()) => {}
+        other => other.map_err(InstallError::disk("make the folder", path))?,
+    }
+    let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    sys::sync_folder(parent).map_err(InstallError::disk("sync the folder", parent))
+}

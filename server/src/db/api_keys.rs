@@ -1,0 +1,99 @@
+//! The table `api_keys`. Only SHA-256 hashes of keys are kept.
+
+use super::{Connection, DbError};
+use crate::clock::Timestamp;
+use crate::ids::{ApiKeyId, UserId};
+use crate::model::{ApiKey, Scope};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: ApiKeyId,
+    user_id: UserId,
+    purpose: String,
+    scope: String,
+    created_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+}
+
+impl TryFrom<Row> for ApiKey {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.id,
+            user: row.user_id,
+            purpose: row.purpose,
+            scope: Scope::from_word(&row.scope).ok_or_else(|| DbError::damaged("api_keys.scope", &row.scope))?,
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        })
+    }
+}
+
+/// Adds a key by its hash.
+pub async fn api_key_insert(
+    conn: &mut Connection,
+    user: UserId,
+    key_hash: &str,
+    purpose: &str,
+    scope: Scope,
+    now: Timestamp,
+) -> Result<ApiKey, DbError> {
+    let row: Row = sqlx::query_as(
+        "INSERT INTO api_keys (user_id, key_hash, purpose, scope, created_at) VALUES ($1, $2, $3, $4, $5) RETURNING *",
+    )
+    .bind(user)
+    .bind(key_hash)
+    .bind(purpose)
+    .bind(scope.word())
+    .bind(now)
+    .fetch_one(conn)
+    .await?;
+    row.try_into()
+}
+
+/// The working key with that hash, the hash as it is stored, and its user's name.
+pub async fn api_key_by_hash(
+    conn: &mut Connection,
+    key_hash: &str,
+) -> Result<Option<(ApiKey, String, String)>, DbError> {
+    #[derive(sqlx::FromRow)]
+    struct Found {
+        #[sqlx(flatten)]
+        key: Row,
+        key_hash: String,
+        username: String,
+    }
+    let found: Option<Found> = sqlx::query_as(
+        "SELECT k.*, u.username FROM api_keys k JOIN users u ON u.id = k.user_id
+         WHERE k.key_hash = $1 AND k.revoked_at IS NULL",
+    )
+    .bind(key_hash)
+    .fetch_optional(conn)
+    .await?;
+    found.map(|found| Ok((found.key.try_into()?, found.key_hash, found.username))).transpose()
+}
+
+/// The keys of a user, newest first.
+pub async fn api_key_list(conn: &mut Connection, user: UserId) -> Result<Vec<ApiKey>, DbError> {
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT * FROM api_keys WHERE user_id = $1 ORDER BY id DESC").bind(user).fetch_all(conn).await?;
+    rows.into_iter().map(ApiKey::try_from).collect()
+}
+
+/// Revokes a key for ever. False if there is no such working key of that user.
+pub async fn api_key_revoke(
+    conn: &mut Connection,
+    user: UserId,
+    id: ApiKeyId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done =
+        sqlx::query("UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL")
+            .bind(user)
+            .bind(id)
+            .bind(now)
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() > 0)
+}

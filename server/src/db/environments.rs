@@ -1,0 +1,187 @@
+//! The table `environments`.
+
+use super::{Connection, DbError, Refusal, slug};
+use crate::ids::{EnvironmentId, SpaceId};
+use crate::model::{Environment, NewEnvironment};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: EnvironmentId,
+    space_id: SpaceId,
+    name: String,
+    slug: String,
+    description: String,
+    sort_order: i64,
+    is_disabled: bool,
+}
+
+impl TryFrom<Row> for Environment {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.id,
+            space: row.space_id,
+            name: row.name.parse().map_err(|_| DbError::damaged("environments.name", &row.name))?,
+            slug: row.slug,
+            description: row.description,
+            sort_order: row.sort_order,
+            is_disabled: row.is_disabled,
+        })
+    }
+}
+
+/// The environments of a space, in their order.
+pub async fn environment_list(conn: &mut Connection, space: SpaceId) -> Result<Vec<Environment>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM environments WHERE space_id = $1 ORDER BY sort_order, id")
+        .bind(space)
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter().map(Environment::try_from).collect()
+}
+
+/// One environment.
+pub async fn environment_get(
+    conn: &mut Connection,
+    space: SpaceId,
+    id: EnvironmentId,
+) -> Result<Option<Environment>, DbError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM environments WHERE space_id = $1 AND id = $2")
+        .bind(space)
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    row.map(Environment::try_from).transpose()
+}
+
+/// The environment of that name, without regard to case.
+pub async fn environment_by_name(
+    conn: &mut Connection,
+    space: SpaceId,
+    name: &str,
+) -> Result<Option<Environment>, DbError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM environments WHERE space_id = $1 AND name_key = $2")
+        .bind(space)
+        .bind(name.to_lowercase())
+        .fetch_optional(conn)
+        .await?;
+    row.map(Environment::try_from).transpose()
+}
+
+/// Adds an environment. Without a place it comes last.
+pub async fn environment_insert(
+    conn: &mut Connection,
+    space: SpaceId,
+    new: &NewEnvironment,
+) -> Result<Environment, DbError> {
+    let taken: Vec<String> =
+        sqlx::query_scalar("SELECT slug FROM environments WHERE space_id = $1").bind(space).fetch_all(&mut *conn).await?;
+    let slug = slug::unique_slug(new.name.as_str(), "environment", &taken.into_iter().collect());
+    let sort_order = match new.sort_order {
+        Some(order) => order,
+        None => {
+            sqlx::query_scalar("SELECT COALESCE(MAX(sort_order), -1) + 1 FROM environments WHERE space_id = $1")
+                .bind(space)
+                .fetch_one(&mut *conn)
+                .await?
+        }
+    };
+    let row: Row = sqlx::query_as(
+        "INSERT INTO environments (space_id, name, name_key, slug, description, sort_order, is_disabled)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING *",
+    )
+    .bind(space)
+    .bind(new.name.as_str())
+    .bind(new.name.as_str().to_lowercase())
+    .bind(slug)
+    .bind(&new.description)
+    .bind(sort_order)
+    .bind(new.is_disabled)
+    .fetch_one(conn)
+    .await
+    .map_err(|error| DbError::or_taken(error, || name_taken(new)))?;
+    row.try_into()
+}
+
+/// Changes an environment; its slug stays. `None` if there is no such environment.
+pub async fn environment_update(
+    conn: &mut Connection,
+    space: SpaceId,
+    id: EnvironmentId,
+    new: &NewEnvironment,
+) -> Result<Option<Environment>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "UPDATE environments SET name = $3, name_key = $4, description = $5, is_disabled = $6,
+                sort_order = COALESCE($7, sort_order)
+         WHERE space_id = $1 AND id = $2 RETURNING *",
+    )
+    .bind(space)
+    .bind(id)
+    .bind(new.name.as_str())
+    .bind(new.name.as_str().to_lowercase())
+    .bind(&new.description)
+    .bind(new.is_disabled)
+    .bind(new.sort_order)
+    .fetch_optional(conn)
+    .await
+    .map_err(|error| DbError::or_taken(error, || name_taken(new)))?;
+    row.map(Environment::try_from).transpose()
+}
+
+/// Deletes an environment. False if there is no such environment; refused while machines belong to it.
+pub async fn environment_delete(conn: &mut Connection, space: SpaceId, id: EnvironmentId) -> Result<bool, DbError> {
+    let Some(environment) = environment_get(conn, space, id).await? else { return Ok(false) };
+    let machines: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM machine_environments WHERE environment_id = $1")
+        .bind(id)
+        .fetch_one(&mut *conn)
+        .await?;
+    if machines > 0 {
+        return Err(Refusal::EnvironmentHasMachines { name: environment.name.to_string(), machines }.into());
+    }
+    sqlx::query("DELETE FROM environments WHERE space_id = $1 AND id = $2").bind(space).bind(id).execute(conn).await?;
+    Ok(true)
+}
+
+fn name_taken(new: &NewEnvironment) -> Refusal {
+    Refusal::NameTaken { what: "an environment", name: new.name.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDb;
+
+    fn named(name: &str) -> NewEnvironment {
+        NewEnvironment {
+            name: name.parse().unwrap(),
+            description: String::new(),
+            sort_order: None,
+            is_disabled: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn environments_are_listed_in_their_order() {
+        let db = TestDb::new().await;
+        let mut tx = db.write().await.unwrap();
+        let first = environment_insert(&mut tx, SpaceId::DEFAULT, &named("Production")).await.unwrap();
+        let second = environment_insert(&mut tx, SpaceId::DEFAULT, &named("Staging")).await.unwrap();
+        let moved = NewEnvironment { sort_order: Some(9), ..named("Live") };
+        let moved = environment_update(&mut tx, SpaceId::DEFAULT, first.id, &moved).await.unwrap().unwrap();
+        assert_eq!((moved.slug.as_str(), moved.sort_order), ("production", 9), "an address outlives a new name");
+        let listed = environment_list(&mut tx, SpaceId::DEFAULT).await.unwrap();
+        assert_eq!(listed, [second, moved]);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_taken_without_regard_to_case() {
+        let db = TestDb::new().await;
+        let mut tx = db.write().await.unwrap();
+        environment_insert(&mut tx, SpaceId::DEFAULT, &named("Production")).await.unwrap();
+        let error = environment_insert(&mut tx, SpaceId::DEFAULT, &named("production")).await.unwrap_err();
+        assert!(error.is_duplicate());
+        assert!(error.to_string().contains("already an environment with the name \"production\""), "{error}");
+        let found = environment_by_name(&mut tx, SpaceId::DEFAULT, "PRODUCTION").await.unwrap();
+        assert_eq!(found.unwrap().name.as_str(), "Production");
+    }
+}

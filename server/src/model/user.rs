@@ -1,0 +1,61 @@
+//! Users: the people who log in, and the API keys of their scripts. Never a password, a key or a hash of one.
+
+use crate::clock::Timestamp;
+use crate::ids::{ApiKeyId, UserId};
+
+/// A person who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// The name they log in with, unique without regard to case.
+    pub username: String,
+    /// False until a password was chosen by the setup link.
+    pub has_password: bool,
+    /// When they were added.
+    pub created_at: Timestamp,
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Everything its user may do.
+    Full,
+    /// Add machines, and read what that takes.
+    Register,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 2] = [Self::Full, Self::Register];
+
+    /// The word on the command line and in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Register => "register",
+        }
+    }
+
+    /// Reads [`Scope::word`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.word() == word)
+    }
+}
+
+/// An API key, as its owner sees it in a list: the key itself was shown once and is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: ApiKeyId,
+    /// Whose key it is.
+    pub user: UserId,
+    /// What it is for, in its owner's words.
+    pub purpose: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked; `None` while it works.
+    pub revoked_at: Option<Timestamp>,
+}

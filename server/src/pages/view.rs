@@ -3,6 +3,7 @@
 //! Pure: nothing here does I/O or reads a clock. Each `match` names every state, so that a new one does not compile
 //! until it has a word.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
@@ -175,8 +176,8 @@ pub fn log_class(category: LogCategory) -> &'static str {
 }
 
 /// A length of time in its largest unit, rounded down: `12 s`, `3 min`, `5 h`, `9 d`. `live.js` writes the same.
-pub fn span(length: Duration) -> String {
-    match length.as_secs() {
+pub fn span(length: impl Borrow<Duration>) -> String {
+    match length.borrow().as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),
         seconds @ 60..3_600 => format!("{} min", seconds / 60),
         seconds @ 3_600..172_800 => format!("{} h", seconds / 3_600),
@@ -233,7 +234,8 @@ impl fmt::Display for Moment {
 impl HtmlSafe for Moment {}
 
 /// A size for people: `25.3 MiB`.
-pub fn size(bytes: &u64) -> String {
+pub fn size(bytes: impl Borrow<u64>) -> String {
+    let bytes = *bytes.borrow();
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let Some(power) = bytes.checked_ilog2().map(|log| log / 10).filter(|power| *power > 0) else {
         return format!("{bytes} B");
@@ -244,14 +246,15 @@ pub fn size(bytes: &u64) -> String {
 }
 
 /// `1 machine`, `2 machines`.
-pub fn count(number: &usize, noun: &str) -> String {
+pub fn count(number: impl Borrow<usize>, noun: &str) -> String {
+    let number = number.borrow();
     let ending = if *number == 1 { "" } else { "s" };
     format!("{} {noun}{ending}", thousands(number))
 }
 
 /// A number with its thousands set apart: `3,000`.
-pub fn thousands(number: &usize) -> String {
-    let digits = number.to_string();
+pub fn thousands(number: impl Borrow<usize>) -> String {
+    let digits = number.borrow().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
@@ -314,13 +317,13 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        assert_eq!(size(&0), "0 B");
-        assert_eq!(size(&1023), "1023 B");
-        assert_eq!(size(&1536), "1.5 KiB");
-        assert_eq!(size(&(26 * 1024 * 1024)), "26.0 MiB");
-        assert_eq!(size(&u64::MAX), "16777215.9 TiB");
-        assert_eq!(count(&1, "machine"), "1 machine");
-        assert_eq!(count(&3_000, "machine"), "3,000 machines");
-        assert_eq!(thousands(&1_234_567), "1,234,567");
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(26 * 1024 * 1024), "26.0 MiB");
+        assert_eq!(size(u64::MAX), "16777215.9 TiB");
+        assert_eq!(count(1, "machine"), "1 machine");
+        assert_eq!(count(3_000, "machine"), "3,000 machines");
+        assert_eq!(thousands(1_234_567), "1,234,567");
     }
 }

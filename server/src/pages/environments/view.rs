@@ -1,0 +1,381 @@
+//! What the environments page shows: wish beside fact, with the fact's age. Built by a pure function from what was
+//! loaded; used by the page and by its live stream.
+
+use std::collections::HashMap;
+
+use contract::Version;
+
+use super::filter::{Filter, Standing};
+use crate::clock::Timestamp;
+use crate::ids::{EnvironmentId, MachineId, RolloutId};
+use crate::model::{Contact, Environment, Health, Observed, VersionState};
+use crate::pages::view::{Status, thousands};
+use crate::rollout::state::{PhaseKind, RolloutMachine};
+
+/// Rows that a panel shows at once. The others are behind its filters and "Show all".
+pub const ROWS_MAX: usize = 200;
+
+/// Parts into which the bar of versions is divided.
+const BAR_WIDTH: usize = 1000;
+
+/// The Tentacle packages that this portal carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bundled {
+    /// Their one version; `None` where the portal carries none.
+    pub version: Option<Version>,
+    /// The runtimes there is a package for.
+    pub runtimes: Vec<String>,
+}
+
+impl Bundled {
+    /// The version that is offered to a machine.
+    pub fn offered_to(&self, observed: &Observed) -> Option<&Version> {
+        let report = observed.facts.as_ref()?.report.as_ref()?;
+        self.version.as_ref().filter(|_| self.runtimes.contains(&report.runtime))
+    }
+}
+
+/// Everything that the page is made from, as it was loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    /// In their order.
+    pub environments: Vec<Environment>,
+    /// All machines, by name.
+    pub observed: Vec<Observed>,
+    /// The machines that an open rollout has.
+    pub rollouts: HashMap<MachineId, (RolloutId, RolloutMachine)>,
+    /// What could be offered.
+    pub bundled: Bundled,
+}
+
+/// How many machines an upgrade would touch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Offer {
+    /// Outdated, enabled, reachable and not in an open rollout.
+    pub ready: usize,
+    /// The same, but unreachable: they follow when they reappear.
+    pub unreachable: usize,
+    /// An open rollout is at them, or will be.
+    pub under_way: usize,
+    /// Enabled machines whose version is not known.
+    pub unknown: usize,
+    /// All enabled machines.
+    pub enabled: usize,
+}
+
+impl Offer {
+    fn add(&mut self, machine: &Judged<'_>) {
+        self.enabled += 1;
+        match machine.version_state {
+            _ if machine.is_under_way() => self.under_way += 1,
+            VersionState::UpgradeAvailable if machine.health == Health::Unavailable => self.unreachable += 1,
+            VersionState::UpgradeAvailable => self.ready += 1,
+            VersionState::Unknown => self.unknown += 1,
+            VersionState::UpToDate | VersionState::NewerThanBundled => {}
+        }
+    }
+
+    /// What stands in the button's place where there is nothing to press; empty where there is nothing to say.
+    pub fn calm(&self) -> &'static str {
+        match self {
+            Self { ready: 1.., .. } | Self { enabled: 0, .. } => "",
+            Self { under_way: 1.., .. } => "An upgrade is under way",
+            Self { unreachable: 1.., .. } => "Everything within reach is up to date",
+            Self { unknown, enabled, .. } if unknown == enabled => "No version is known yet",
+            Self { unknown: 1.., .. } => "Everything known is up to date",
+            Self { .. } => "Everything is up to date",
+        }
+    }
+
+    /// What happens to those that are not counted in the button; empty if there are none.
+    pub fn aside(&self) -> String {
+        let mut parts = Vec::new();
+        if self.unreachable > 0 && self.ready > 0 {
+            parts.push(format!("{} unreachable will follow when they reappear", thousands(self.unreachable)));
+        } else if self.unreachable > 0 {
+            parts.push(format!("{} unreachable run an older version", thousands(self.unreachable)));
+        }
+        if self.under_way > 0 && self.ready > 0 {
+            parts.push(format!("{} already in a rollout", thousands(self.under_way)));
+        }
+        parts.join(", ")
+    }
+}
+
+/// How many machines of a panel stand so. It is a filter, too.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Count {
+    /// How they stand.
+    pub standing: Standing,
+    /// How many.
+    pub number: usize,
+}
+
+/// The machines of a panel that run one version: a segment of its bar, and a filter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Segment {
+    /// `None` where no version is known.
+    pub version: Option<String>,
+    /// How many machines.
+    pub number: usize,
+    /// Beside the bundled version.
+    pub state: VersionState,
+    /// Where it begins, in thousandths of the bar.
+    pub from: usize,
+    /// How wide it is, in thousandths of the bar.
+    pub width: usize,
+}
+
+/// What stands above the machines of an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PanelHead {
+    /// The environment.
+    pub id: EnvironmentId,
+    /// Its name.
+    pub name: String,
+    /// What people wrote about it; may be empty.
+    pub description: String,
+    /// Nothing is upgraded in it.
+    pub is_disabled: bool,
+    /// All its machines.
+    pub total: usize,
+    /// How they stand, those that exist only.
+    pub counts: Vec<Count>,
+    /// What they run, widest first.
+    pub segments: Vec<Segment>,
+    /// What its own button would touch.
+    pub offer: Offer,
+    /// How many machines pass the filter.
+    pub matching: usize,
+    /// How many of those are shown.
+    pub shown: usize,
+}
+
+/// What an open rollout does with a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Activity {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The phase.
+    pub kind: PhaseKind,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// One machine in one environment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// The machine.
+    pub machine: MachineId,
+    /// The environment whose panel it stands in.
+    pub environment: EnvironmentId,
+    /// Its name.
+    pub name: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// It is not checked or upgraded.
+    pub is_disabled: bool,
+    /// How it is.
+    pub health: Health,
+    /// Why it is so; empty if there is nothing to say.
+    pub health_reason: String,
+    /// What it ran when it was last seen.
+    pub version: Option<String>,
+    /// What it is to run, where that differs from what it runs.
+    pub wish: Option<String>,
+    /// Its version beside the bundled one.
+    pub version_state: VersionState,
+    /// When it last answered.
+    pub seen: Option<Timestamp>,
+    /// What an open rollout does with it.
+    pub activity: Option<Activity>,
+    /// True where its own button is shown.
+    pub can_upgrade: bool,
+}
+
+impl Row {
+    /// The id of its element.
+    pub fn element(&self) -> String {
+        format!("machine-{}-in-{}", self.machine.0, self.environment.0)
+    }
+
+    /// Shape, colour and word.
+    pub fn status(&self) -> Status {
+        if self.is_disabled { Standing::Disabled.status() } else { self.health.into() }
+    }
+}
+
+/// An environment with its machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panel {
+    /// What stands above them.
+    pub head: PanelHead,
+    /// Those that are shown.
+    pub rows: Vec<Row>,
+}
+
+/// The whole page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentsView {
+    /// The version that is offered.
+    pub bundled: Option<String>,
+    /// What "Upgrade all Tentacles" would touch.
+    pub offer: Offer,
+    /// All machines.
+    pub machines: usize,
+    /// One for each environment that is not filtered out.
+    pub panels: Vec<Panel>,
+    /// What the reader chose to see.
+    pub filter: Filter,
+}
+
+/// A machine and what was found out about it once, however many panels it stands in.
+struct Judged<'a> {
+    observed: &'a Observed,
+    health: Health,
+    version: Option<&'a Version>,
+    version_state: VersionState,
+    rollout: Option<&'a (RolloutId, RolloutMachine)>,
+}
+
+impl<'a> Judged<'a> {
+    fn new(observed: &'a Observed, truth: &'a Truth) -> Self {
+        let version = observed.facts.as_ref().and_then(|facts| facts.report.as_ref()).map(|report| &report.version);
+        Self {
+            observed,
+            health: Health::of(observed.facts.as_ref()),
+            version,
+            version_state: VersionState::of(version, truth.bundled.offered_to(observed)),
+            rollout: truth.rollouts.get(&observed.machine.id),
+        }
+    }
+
+    /// True where an open rollout is not done with it.
+    fn is_under_way(&self) -> bool {
+        self.rollout.is_some_and(|(_, machine)| !machine.phase.kind().is_final())
+    }
+
+    fn standing(&self) -> Standing {
+        if self.observed.machine.is_disabled { Standing::Disabled } else { self.health.into() }
+    }
+
+    fn row(&self, environment: &Environment, bundled: &Bundled) -> Row {
+        let machine = &self.observed.machine;
+        let facts = self.observed.facts.as_ref();
+        let is_old = self.version_state == VersionState::UpgradeAvailable;
+        let wish = bundled.offered_to(self.observed).filter(|_| is_old);
+        let may = is_old && !machine.is_disabled && !environment.is_disabled && self.health != Health::Unavailable;
+        Row {
+            machine: machine.id,
+            environment: environment.id,
+            name: machine.name.clone(),
+            roles: machine.roles.clone(),
+            is_disabled: machine.is_disabled,
+            health: self.health,
+            health_reason: health_reason(self.observed),
+            version: self.version.map(Version::to_string),
+            wish: wish.map(Version::to_string),
+            version_state: self.version_state,
+            seen: facts.and_then(|facts| facts.report.as_ref()).map(|report| report.at),
+            activity: self.rollout.map(|(rollout, place)| Activity {
+                rollout: *rollout,
+                kind: place.phase.kind(),
+                since: place.since,
+                reason: place.phase.reason(),
+            }),
+            can_upgrade: may && !self.is_under_way(),
+        }
+    }
+}
+
+/// Why a machine's health is as it is, in a sentence; empty where the word says it all.
+pub fn health_reason(observed: &Observed) -> String {
+    match observed.facts.as_ref().map(|facts| (&facts.contact, &facts.report)) {
+        Some((Contact::Silent { reason } | Contact::Refused { reason }, _)) => reason.clone(),
+        Some((Contact::Answered, Some(report))) => report.problems.join("; "),
+        Some((Contact::Answered, None)) | None => String::new(),
+    }
+}
+
+/// The page, from what was loaded and what the reader chose to see.
+pub fn environments_view(truth: &Truth, filter: &Filter) -> EnvironmentsView {
+    let judged: Vec<Judged<'_>> = truth.observed.iter().map(|observed| Judged::new(observed, truth)).collect();
+    let mut members: HashMap<EnvironmentId, Vec<&Judged<'_>>> = HashMap::new();
+    for machine in &judged {
+        for environment in &machine.observed.machine.environments {
+            members.entry(*environment).or_default().push(machine);
+        }
+    }
+    let enabled = |id: &EnvironmentId| truth.environments.iter().any(|e| e.id == *id && !e.is_disabled);
+    let mut offer = Offer::default();
+    for machine in &judged {
+        if !machine.observed.machine.is_disabled && machine.observed.machine.environments.iter().any(enabled) {
+            offer.add(machine);
+        }
+    }
+    let wanted = truth.environments.iter().filter(|e| filter.environment.is_none_or(|id| id == e.id));
+    let none = Vec::new();
+    let panels = wanted.map(|e| panel(e, members.get(&e.id).unwrap_or(&none), truth, filter)).collect();
+    EnvironmentsView {
+        bundled: truth.bundled.version.as_ref().map(Version::to_string),
+        offer,
+        machines: judged.len(),
+        panels,
+        filter: filter.clone(),
+    }
+}
+
+fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filter: &Filter) -> Panel {
+    let mut offer = Offer::default();
+    for machine in members.iter().filter(|m| !environment.is_disabled && !m.observed.machine.is_disabled) {
+        offer.add(machine);
+    }
+    let counts = Standing::ALL.into_iter().map(|standing| Count {
+        standing,
+        number: members.iter().filter(|machine| machine.standing() == standing).count(),
+    });
+    let passes = |m: &&&Judged<'_>| filter.passes(&m.observed.machine, m.standing(), m.version);
+    let matching: Vec<_> = members.iter().filter(passes).collect();
+    let shown = if filter.all { matching.len() } else { matching.len().min(ROWS_MAX) };
+    Panel {
+        head: PanelHead {
+            id: environment.id,
+            name: environment.name.to_string(),
+            description: environment.description.clone(),
+            is_disabled: environment.is_disabled,
+            total: members.len(),
+            counts: counts.filter(|count| count.number > 0).collect(),
+            segments: segments(members, truth.bundled.version.as_ref()),
+            offer,
+            matching: matching.len(),
+            shown,
+        },
+        rows: matching.iter().take(shown).map(|machine| machine.row(environment, &truth.bundled)).collect(),
+    }
+}
+
+fn segments(members: &[&Judged<'_>], bundled: Option<&Version>) -> Vec<Segment> {
+    let mut numbers: HashMap<Option<&Version>, usize> = HashMap::new();
+    for machine in members {
+        *numbers.entry(machine.version).or_default() += 1;
+    }
+    let mut numbers: Vec<_> = numbers.into_iter().collect();
+    numbers.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));
+    let mut before = 0;
+    let place = |count: usize| count * BAR_WIDTH / members.len().max(1);
+    let segment = |(version, number): (Option<&Version>, usize)| {
+        let from = place(before);
+        before += number;
+        let version_state = VersionState::of(version, bundled);
+        Segment {
+            version: version.map(Version::to_string),
+            number,
+            state: version_state,
+            from,
+            width: place(before) - from,
+        }
+    };
+    numbers.into_iter().map(segment).collect()
+}

@@ -2,12 +2,26 @@
 //!
 //! `main.rs` is the program; everything else is here, so that tests can drive the router in process.
 
+pub mod admin;
+pub mod api;
+pub mod app;
 pub mod assets;
+pub mod auth;
+pub mod bundle;
 pub mod clock;
+pub mod config;
 pub mod db;
+pub mod error;
 pub mod ids;
+pub mod listen;
 pub mod live;
 pub mod model;
 pub mod pages;
 pub mod rollout;
+pub mod routes;
+pub mod run;
+pub mod store;
+mod sys;
 pub mod tentacle;
+#[doc(hidden)]
+pub mod testing;

@@ -88,12 +88,11 @@ pub async fn api_key_revoke(
     id: ApiKeyId,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let done =
-        sqlx::query("UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL")
-            .bind(user)
-            .bind(id)
-            .bind(now)
-            .execute(conn)
-            .await?;
+    let done = sqlx::query("UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL")
+        .bind(user)
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await?;
     Ok(done.rows_affected() > 0)
 }

@@ -74,8 +74,10 @@ pub async fn environment_insert(
     space: SpaceId,
     new: &NewEnvironment,
 ) -> Result<Environment, DbError> {
-    let taken: Vec<String> =
-        sqlx::query_scalar("SELECT slug FROM environments WHERE space_id = $1").bind(space).fetch_all(&mut *conn).await?;
+    let taken: Vec<String> = sqlx::query_scalar("SELECT slug FROM environments WHERE space_id = $1")
+        .bind(space)
+        .fetch_all(&mut *conn)
+        .await?;
     let slug = slug::unique_slug(new.name.as_str(), "environment", &taken.into_iter().collect());
     let sort_order = match new.sort_order {
         Some(order) => order,
@@ -152,12 +154,7 @@ mod tests {
     use crate::testing::TestDb;
 
     fn named(name: &str) -> NewEnvironment {
-        NewEnvironment {
-            name: name.parse().unwrap(),
-            description: String::new(),
-            sort_order: None,
-            is_disabled: false,
-        }
+        NewEnvironment { name: name.parse().unwrap(), description: String::new(), sort_order: None, is_disabled: false }
     }
 
     #[tokio::test]

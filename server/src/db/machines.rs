@@ -151,9 +151,8 @@ pub async fn machine_delete(conn: &mut Connection, space: SpaceId, id: MachineId
 }
 
 async fn check(conn: &mut Connection, space: SpaceId, new: &NewMachine) -> Result<(), DbError> {
-    let unfit = |name: &str| {
-        name.trim().is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control)
-    };
+    let unfit =
+        |name: &str| name.trim().is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control);
     if unfit(&new.name) {
         return Err(Refusal::NameUnfit { what: "a machine", max: NAME_MAX }.into());
     }
@@ -270,8 +269,7 @@ mod tests {
         let db = TestDb::new().await;
         let mut tx = db.write().await.unwrap();
         let (a, b) = (environment(&mut tx, "A").await, environment(&mut tx, "B").await);
-        let machine =
-            machine_insert(&mut tx, SpaceId::DEFAULT, &named("Web 1", &[b, a]), Timestamp(5)).await.unwrap();
+        let machine = machine_insert(&mut tx, SpaceId::DEFAULT, &named("Web 1", &[b, a]), Timestamp(5)).await.unwrap();
         assert_eq!((machine.slug.as_str(), &machine.environments), ("web-1", &vec![a, b]));
         assert_eq!(machine.roles, ["Cache", "web"], "in alphabetical order, each once");
         assert_eq!(machine_get(&mut tx, SpaceId::DEFAULT, machine.id).await.unwrap().as_ref(), Some(&machine));

@@ -1,0 +1,90 @@
+//! API keys: `API-` and 32 characters from 160 random bits. Shown once; only their hash is kept.
+
+use subtle::ConstantTimeEq as _;
+
+use super::{Principal, Via, random};
+use crate::clock::Timestamp;
+use crate::db::api_keys::{api_key_by_hash, api_key_insert};
+use crate::db::{Connection, DbError};
+use crate::ids::UserId;
+use crate::model::Scope;
+
+/// How every key begins; existing clients look for it.
+const PREFIX: &str = "API-";
+
+/// Characters after the prefix.
+const LENGTH: usize = 32;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiKeyError {
+    /// The operating system gave no random bits.
+    #[error("the operating system gives no random numbers")]
+    Random(#[from] rand::rngs::SysError),
+    /// It could not be stored.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Makes a key for a user and returns it: the only time that anybody sees it.
+pub async fn api_key_create(
+    conn: &mut Connection,
+    user: UserId,
+    purpose: &str,
+    scope: Scope,
+    now: Timestamp,
+) -> Result<String, ApiKeyError> {
+    let key = format!("{PREFIX}{}", random::secret()?);
+    api_key_insert(conn, user, &random::hash(&key), purpose, scope, now).await?;
+    Ok(key)
+}
+
+/// Whose working key it is; `None` for every other text.
+pub(super) async fn principal(conn: &mut Connection, key: &str) -> Result<Option<Principal>, DbError> {
+    let Some(secret) = key.strip_prefix(PREFIX) else { return Ok(None) };
+    if secret.len() != LENGTH || !secret.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
+        return Ok(None);
+    }
+    let hash = random::hash(key);
+    let found = api_key_by_hash(conn, &hash).await?;
+    let found = found.filter(|(_, stored, _)| bool::from(stored.as_bytes().ct_eq(hash.as_bytes())));
+    Ok(found.map(|(key, _, username)| Principal {
+        user: key.user,
+        username,
+        via: Via::ApiKey { id: key.id, scope: key.scope },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::api_keys::{api_key_list, api_key_revoke};
+    use crate::db::users::user_insert;
+    use crate::testing::TestDb;
+
+    #[tokio::test]
+    async fn a_key_works_until_it_is_revoked_and_is_stored_nowhere() {
+        let db = TestDb::new().await;
+        let mut tx = db.write().await.unwrap();
+        let user = user_insert(&mut tx, "admin", Timestamp(0)).await.unwrap();
+        let key = api_key_create(&mut tx, user.id, "tests", Scope::Register, Timestamp(1)).await.unwrap();
+        assert!(key.len() == 36 && key.starts_with("API-"), "{key}");
+        let found = principal(&mut tx, &key).await.unwrap().unwrap();
+        assert_eq!((found.user, found.username.as_str()), (user.id, "admin"));
+        let Via::ApiKey { id, scope: Scope::Register } = found.via else { panic!("{found:?}") };
+        let listed = api_key_list(&mut tx, user.id).await.unwrap();
+        assert!(!format!("{listed:?}").contains(&key));
+        assert!(api_key_revoke(&mut tx, user.id, id, Timestamp(2)).await.unwrap());
+        assert!(!api_key_revoke(&mut tx, user.id, id, Timestamp(3)).await.unwrap());
+        assert_eq!(principal(&mut tx, &key).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn other_texts_are_no_keys() {
+        let db = TestDb::new().await;
+        let mut conn = db.read().await.unwrap();
+        for text in ["", "API-", "api-AAAA", &format!("API-{}", "A".repeat(32)), &format!("API-{}", "é".repeat(16))] {
+            assert_eq!(principal(&mut conn, text).await.unwrap(), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Setup links: whoever holds one may choose a user's password, once. The first one is printed when the portal starts.
+
+use std::time::Duration;
+
+use tower_sessions::Session;
+
+use super::{PasswordError, Principal, Via, password, random, session};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::setup_links::{setup_link_get, setup_link_insert, setup_link_use};
+use crate::db::users::{user_get, user_set_password_hash};
+use crate::db::{Connection, DbError};
+use crate::ids::UserId;
+
+/// How long a setup link works. Then the portal has to be started again, which prints a new one.
+pub const SETUP_LINK_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a setup link did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// It was used, it is too old, or there never was such a link.
+    #[error(
+        "this setup link does not work any more: it was used, it is older than 24 hours, or a newer one was made. While \
+         no password is set, the portal prints a new one each time it starts"
+    )]
+    Gone,
+    /// The password cannot be chosen.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The operating system gave no random bits.
+    #[error("the operating system gives no random numbers")]
+    Random(#[from] rand::rngs::SysError),
+    /// The password was set, but nobody was logged in.
+    #[error("the password was set, but the session could not be stored; log in with the new password")]
+    Session(#[from] tower_sessions::session::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Makes the user's one setup link and returns its token: `/setup?token=…`. Earlier ones stop working.
+pub async fn setup_link_create(conn: &mut Connection, user: UserId, now: Timestamp) -> Result<String, SetupError> {
+    let token = random::secret()?;
+    setup_link_insert(conn, user, &random::hash(&token), now).await?;
+    Ok(token)
+}
+
+/// True if the token still works, so that its page may ask for a password.
+pub async fn setup_link_works(app: &App, token: &str) -> Result<bool, SetupError> {
+    let mut conn = app.db.read().await?;
+    Ok(setup_link_get(&mut conn, &random::hash(token), oldest(app)).await?.is_some())
+}
+
+/// Uses the link up: sets its user's password and logs them in. A password that cannot be chosen does not use it up.
+pub async fn setup_link_redeem(
+    app: &App,
+    session: &Session,
+    token: &str,
+    password: &str,
+) -> Result<Principal, SetupError> {
+    if !setup_link_works(app, token).await? {
+        return Err(SetupError::Gone);
+    }
+    let password_hash = password::hash(password).await?;
+    let mut tx = app.db.write().await?;
+    let user = setup_link_use(&mut tx, &random::hash(token), oldest(app), app.now()).await?.ok_or(SetupError::Gone)?;
+    user_set_password_hash(&mut tx, user, &password_hash).await?;
+    let user = user_get(&mut tx, user).await?.ok_or(SetupError::Gone)?;
+    tx.commit().await.map_err(DbError::from)?;
+    session::begin(session, user.id, &password_hash).await?;
+    Ok(Principal { user: user.id, username: user.username, via: Via::Session })
+}
+
+fn oldest(app: &App) -> Timestamp {
+    Timestamp(app.now().0.saturating_sub(i64::try_from(SETUP_LINK_LIFE.as_micros()).unwrap_or(i64::MAX)))
+}

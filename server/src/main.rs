@@ -1,0 +1,30 @@
+//! The program `octopus-server`. Logging, the command line and the exit code; everything else is in the library.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use octopus_server::config::{Cli, Command};
+use octopus_server::{admin, run};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // stdout is for results; RUST_LOG chooses what is logged.
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+    let done = match cli.command {
+        Command::Run(args) => run::run(args).await,
+        Command::Admin(command) => admin::admin(command).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("octopus-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

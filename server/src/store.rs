@@ -1,0 +1,388 @@
+//! The package store: files named by the SHA-256 of their bytes, in `<data>/packages`. A file is there completely or not
+//! at all. Which packages they are is the database's business.
+//!
+//! Invariant: whoever puts a file that a row will refer to in its place, and whoever removes one that no row refers to,
+//! holds the one write transaction meanwhile. So no file goes away between the look and the act.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use contract::{PackageId, Sha256, Version};
+use futures_util::{Stream, StreamExt as _};
+use package::{Limits, PackageError, PackageFile};
+use sha2::Digest as _;
+use tempfile::TempPath;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::app::App;
+use crate::db::packages::{package_digests, package_get, package_insert, package_replace};
+use crate::db::{Connection, DbError};
+use crate::ids::SpaceId;
+use crate::live::Change;
+use crate::model::{NewPackage, Package};
+use crate::sys;
+
+/// Largest package. A larger one is refused as soon as its first byte too many arrives. No zip file without the 64-bit
+/// extension, which packages may not use, is larger.
+pub const PACKAGE_SIZE_MAX: u64 = (4 << 30) - 1;
+
+/// The start of the names of files that are still being received.
+const INCOMING_PREFIX: &str = ".incoming-";
+
+/// The end of the names of files that are complete.
+const SUFFIX: &str = ".nupkg";
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The upload is too large.
+    #[error("the package is larger than {max} bytes, which is the most that is taken")]
+    TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// The upload ended early.
+    #[error("the upload ended early; send it again")]
+    CutOff {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The disk refused.
+    #[error("cannot {step} {path}")]
+    Disk {
+        /// What was being done: "write the file".
+        step: &'static str,
+        /// To what.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not there.
+    #[error("the package file {sha256} is not in the portal's store; upload the package again")]
+    Missing {
+        /// Its name.
+        sha256: Sha256,
+    },
+}
+
+fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError::Disk { step, path: path.display().to_string(), source }
+}
+
+/// The files of packages.
+#[derive(Clone, Debug)]
+pub struct PackageStore {
+    folder: Arc<Path>,
+    size_max: u64,
+}
+
+/// A file that was received completely, is durable, and that nobody refers to. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Incoming {
+    path: TempPath,
+    sha256: Sha256,
+    size: u64,
+}
+
+impl Incoming {
+    /// Where it lies for now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The digest of its bytes.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl PackageStore {
+    /// The store of the portal whose data is in `data_dir`.
+    pub fn new(data_dir: &Path) -> Result<Self, StoreError> {
+        let folder = data_dir.join("packages");
+        sys::private_folder(&folder).map_err(disk("make the folder", &folder))?;
+        Ok(Self { folder: folder.into(), size_max: PACKAGE_SIZE_MAX })
+    }
+
+    /// The same store with another limit, for tests.
+    #[doc(hidden)]
+    pub fn with_size_max(self, size_max: u64) -> Self {
+        Self { size_max, ..self }
+    }
+
+    /// Where the file of that digest lies, if it is there.
+    pub fn path(&self, sha256: &Sha256) -> PathBuf {
+        self.folder.join(format!("{sha256}{SUFFIX}"))
+    }
+
+    /// Opens the file of that digest.
+    pub async fn open(&self, sha256: &Sha256) -> Result<tokio::fs::File, StoreError> {
+        let path = self.path(sha256);
+        match tokio::fs::File::open(&path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { sha256: *sha256 }),
+            other => other.map_err(disk("open", &path)),
+        }
+    }
+
+    /// Receives an upload to the disk, hashing as it comes: memory holds one piece of it at a time.
+    pub async fn receive<S, E>(&self, body: S) -> Result<Incoming, StoreError>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (file, path) = self.incoming_file()?;
+        let mut file = tokio::fs::File::from_std(file);
+        let (mut hasher, mut size) = (sha2::Sha256::new(), 0_u64);
+        let mut body = std::pin::pin!(body);
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| StoreError::CutOff { source: error.into() })?;
+            size = size.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            if size > self.size_max {
+                return Err(StoreError::TooLarge { max: self.size_max });
+            }
+            hasher.update(&piece);
+            file.write_all(&piece).await.map_err(disk("write the file", &path))?;
+        }
+        file.flush().await.map_err(disk("write the file", &path))?;
+        file.sync_all().await.map_err(disk("write the file", &path))?;
+        Ok(Incoming { path, sha256: Sha256(hasher.finalize().into()), size })
+    }
+
+    /// Copies a file that lies elsewhere on this machine, and puts it in its place. It must have the digest.
+    pub(crate) fn import(&self, from: &Path, sha256: Sha256) -> Result<(), StoreError> {
+        let place = self.path(&sha256);
+        if package::sha256_file(&place).is_ok_and(|(found, _)| found == sha256) {
+            return Ok(());
+        }
+        let (mut file, path) = self.incoming_file()?;
+        let mut source = File::open(from).map_err(disk("open", from))?;
+        io::copy(&mut source, &mut file).map_err(disk("copy", from))?;
+        file.sync_all().map_err(disk("write the file", &path))?;
+        let (copied, _) = package::sha256_file(&path).map_err(disk("read", &path))?;
+        if copied != sha256 {
+            return Err(disk("copy", from)(io::Error::other("it was changed meanwhile")));
+        }
+        self.put(path, &place)
+    }
+
+    /// Puts a received file in its place; a file that is there already has the same bytes. Hold the write transaction
+    /// that makes a row refer to it.
+    pub async fn keep(&self, incoming: Incoming) -> Result<Sha256, StoreError> {
+        let (store, sha256) = (self.clone(), incoming.sha256);
+        let kept = tokio::task::spawn_blocking(move || store.put(incoming.path, &store.path(&sha256)));
+        kept.await.map_err(|error| disk("keep", &self.path(&sha256))(io::Error::other(error)))??;
+        Ok(sha256)
+    }
+
+    /// Removes the file of that digest unless a row, or one of `bundled`, refers to it. Call it in a write transaction.
+    pub async fn remove_unreferenced(
+        &self,
+        tx: &mut Connection,
+        sha256: &Sha256,
+        bundled: &HashSet<Sha256>,
+    ) -> Result<bool, RemoveError> {
+        if bundled.contains(sha256) || package_digests(tx).await?.contains(sha256) {
+            return Ok(false);
+        }
+        let path = self.path(sha256);
+        match tokio::fs::remove_file(&path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            other => Ok(other.map(|()| true).map_err(disk("remove", &path))?),
+        }
+    }
+
+    /// Removes what was never completely received, and complete files that are not `referenced`. Only for the start of
+    /// the portal, before anybody uploads. Returns how many files went.
+    pub fn sweep(&self, referenced: &HashSet<Sha256>) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.folder).map_err(disk("list", &self.folder))? {
+            let entry = entry.map_err(disk("list", &self.folder))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let digest: Option<Sha256> = name.strip_suffix(SUFFIX).and_then(|digest| digest.parse().ok());
+            let is_orphan = digest.is_some_and(|digest| !referenced.contains(&digest));
+            if is_orphan || name.starts_with(INCOMING_PREFIX) {
+                fs::remove_file(entry.path()).map_err(disk("remove", &entry.path()))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn incoming_file(&self) -> Result<(File, TempPath), StoreError> {
+        let file = tempfile::Builder::new().prefix(INCOMING_PREFIX).tempfile_in(&self.folder);
+        Ok(file.map_err(disk("make a file in", &self.folder))?.into_parts())
+    }
+
+    fn put(&self, from: TempPath, place: &Path) -> Result<(), StoreError> {
+        from.persist(place).map_err(|error| disk("rename to", place)(error.error))?;
+        sys::sync_folder(&self.folder).map_err(disk("sync the folder", &self.folder))
+    }
+}
+
+/// Why a file was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// The disk refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The database did.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// What to do with an upload whose id and version exist already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverwriteMode {
+    /// Refuse it.
+    #[default]
+    FailIfExists,
+    /// Put it in the place of the old one.
+    OverwriteExisting,
+    /// Keep the old one, and say so.
+    IgnoreIfExists,
+}
+
+impl OverwriteMode {
+    /// Reads the word of the REST API, without regard to case.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let words = [
+            ("FailIfExists", Self::FailIfExists),
+            ("OverwriteExisting", Self::OverwriteExisting),
+            ("IgnoreIfExists", Self::IgnoreIfExists),
+        ];
+        words.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, mode)| mode)
+    }
+}
+
+/// What became of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uploaded {
+    /// It is in the feed now.
+    Created,
+    /// Its id and version were there, and the old one was kept.
+    Existing,
+}
+
+/// Why an upload is not in the feed.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// Its id and version are there.
+    #[error(
+        "A package with the same name and version already exists: {id} {version}. Give the new one another version, or \
+         ask to overwrite the old one"
+    )]
+    Exists {
+        /// The package's id.
+        id: PackageId,
+        /// Its version.
+        version: Version,
+    },
+    /// It is no package, or one that must not be unpacked.
+    #[error("the file is no package that can be used")]
+    Package(#[from] PackageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<RemoveError> for UploadError {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Store(error) => error.into(),
+            RemoveError::Db(error) => error.into(),
+        }
+    }
+}
+
+/// Puts a received package into the feed of a space: reads what it says of itself, and writes that down.
+pub async fn package_upload(
+    app: &App,
+    space: SpaceId,
+    incoming: Incoming,
+    mode: OverwriteMode,
+) -> Result<(Package, Uploaded), UploadError> {
+    let (new, incoming) = read(space, incoming).await?;
+    let mut tx = app.db.write().await?;
+    let old = package_get(&mut tx, space, &new.package_id, &new.version).await?;
+    let package = match (&old, mode) {
+        (Some(old), OverwriteMode::IgnoreIfExists) => return Ok((old.clone(), Uploaded::Existing)),
+        (Some(_), OverwriteMode::FailIfExists) => {
+            return Err(UploadError::Exists { id: new.package_id, version: new.version });
+        }
+        (Some(_), OverwriteMode::OverwriteExisting) => {
+            app.store.keep(incoming).await?;
+            package_replace(&mut tx, &new, app.now()).await?
+        }
+        (None, _) => {
+            app.store.keep(incoming).await?;
+            package_insert(&mut tx, &new, app.now()).await?
+        }
+    };
+    tx.commit().await.map_err(DbError::from)?;
+    if let Some(old) = old {
+        remove_quietly(app, &old.package.sha256).await;
+    }
+    app.live.tell(Change::Packages);
+    Ok((package, Uploaded::Created))
+}
+
+/// Deletes a package from the feed of a space, and its file if nothing else refers to it. `None` if it is not there.
+pub async fn package_remove(
+    app: &App,
+    space: SpaceId,
+    id: &PackageId,
+    version: &Version,
+) -> Result<Option<Package>, DbError> {
+    let mut tx = app.db.write().await?;
+    let package = crate::db::packages::package_delete(&mut tx, space, id, version).await?;
+    tx.commit().await?;
+    if let Some(package) = &package {
+        remove_quietly(app, &package.package.sha256).await;
+        app.live.tell(Change::Packages);
+    }
+    Ok(package)
+}
+
+/// Removes a file that lost a row. What fails here is swept at the next start.
+async fn remove_quietly(app: &App, sha256: &Sha256) {
+    let removed = async {
+        let mut tx = app.db.write().await?;
+        app.store.remove_unreferenced(&mut tx, sha256, &app.bundle.digests()).await
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(package.sha256 = %sha256, error = crate::error::chain(&error), "a package file was left behind");
+    }
+}
+
+async fn read(space: SpaceId, incoming: Incoming) -> Result<(NewPackage, Incoming), UploadError> {
+    let opened = tokio::task::spawn_blocking(move || {
+        let nuspec = PackageFile::open(incoming.path(), &Limits::default())?.nuspec().clone();
+        Ok::<_, PackageError>((nuspec, incoming))
+    });
+    let (nuspec, incoming) = opened.await.map_err(|error| StoreError::CutOff { source: Box::new(error) })??;
+    let new = NewPackage {
+        space,
+        package_id: nuspec.id,
+        version: nuspec.version,
+        sha256: incoming.sha256,
+        size: incoming.size,
+        title: nuspec.title.unwrap_or_default(),
+        summary: nuspec.summary.unwrap_or_default(),
+        description: nuspec.description.unwrap_or_default(),
+        release_notes: nuspec.release_notes.unwrap_or_default(),
+    };
+    Ok((new, incoming))
+}

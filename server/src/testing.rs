@@ -1,0 +1,140 @@
+//! What tests start from: a portal or a database in a folder of its own, and a clock that stands still. Not for the
+//! program.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use octopus_proto::tls::Identity;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::app::{Access, App, AppInner, PublicInfo};
+use crate::auth::{LoginLimiter, api_key_create};
+use crate::bundle::Bundle;
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::db::Db;
+use crate::db::users::{user_by_name, user_insert};
+use crate::live::Live;
+use crate::model::Scope;
+use crate::rollout::state::Deadlines;
+use crate::store::PackageStore;
+
+/// A clock that stands still until a test moves it.
+#[derive(Debug)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    /// Moves it forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_micros()).expect("a short time"), Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// An empty database that goes with the test.
+pub struct TestDb {
+    db: Db,
+    _folder: TempDir,
+}
+
+impl TestDb {
+    /// Makes one.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let db = Db::open(&folder.path().join("octopus.db")).await.expect("a new database");
+        Self { db, _folder: folder }
+    }
+}
+
+impl Deref for TestDb {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        &self.db
+    }
+}
+
+/// A portal that goes with the test: nothing is bundled, the user `admin` has no password, no loop runs.
+pub struct TestApp {
+    /// The portal.
+    pub app: App,
+    /// Its clock, which began at the machine's time.
+    pub clock: Arc<TestClock>,
+    folder: TempDir,
+}
+
+impl TestApp {
+    /// Its data folder.
+    pub fn data_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The same portal after `change`, with the same data folder.
+    pub fn with(self, change: impl FnOnce(&mut AppInner)) -> Self {
+        let mut inner = inner(self.app.db.clone(), self.clock.clone(), self.folder.path());
+        inner.identity = self.app.identity.clone();
+        inner.bundle = self.app.bundle.clone();
+        change(&mut inner);
+        Self { app: App::new(inner), ..self }
+    }
+
+    /// A new API key of `admin`.
+    pub async fn api_key(&self, scope: Scope) -> String {
+        let mut tx = self.db.write().await.expect("a transaction");
+        let admin = user_by_name(&mut tx, "admin").await.expect("users").expect("the user admin");
+        let key = api_key_create(&mut tx, admin.id, "tests", scope, self.now()).await.expect("a key");
+        tx.commit().await.expect("a commit");
+        key
+    }
+}
+
+impl Deref for TestApp {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl App {
+    /// A portal for one test.
+    pub async fn for_tests() -> TestApp {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let db = Db::open(&folder.path().join("octopus.db")).await.expect("a new database");
+        let clock = Arc::new(TestClock(AtomicI64::new(SystemClock.now().0)));
+        let mut tx = db.write().await.expect("a transaction");
+        user_insert(&mut tx, "admin", clock.now()).await.expect("a user");
+        tx.commit().await.expect("a commit");
+        let app = App::new(inner(db, clock.clone(), folder.path()));
+        TestApp { app, clock, folder }
+    }
+}
+
+fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
+    AppInner {
+        db,
+        clock,
+        live: Live::default(),
+        identity: Arc::new(Identity::generate("tests").expect("an identity")),
+        store: PackageStore::new(folder).expect("a store"),
+        bundle: Bundle::default(),
+        public_info: PublicInfo {
+            installation_id: Uuid::nil(),
+            version: crate::run::version().expect("the program's version"),
+        },
+        access: Access::default(),
+        logins: LoginLimiter::default(),
+        rollout: Deadlines::default(),
+        health_interval: Duration::from_secs(60),
+        shutdown: CancellationToken::new(),
+    }
+}

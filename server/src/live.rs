@@ -33,11 +33,17 @@ pub struct Live {
     changes: broadcast::Sender<Change>,
     orchestrator: Arc<Notify>,
     tasks: Arc<Notify>,
+    health: Arc<Notify>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { changes: broadcast::Sender::new(BACKLOG_MAX), orchestrator: Arc::default(), tasks: Arc::default() }
+        Self {
+            changes: broadcast::Sender::new(BACKLOG_MAX),
+            orchestrator: Arc::default(),
+            tasks: Arc::default(),
+            health: Arc::default(),
+        }
     }
 }
 
@@ -61,6 +67,16 @@ impl Live {
     /// Wakes the task runner. Many pokes before it wakes are one.
     pub fn poke_tasks(&self) {
         self.tasks.notify_one();
+    }
+
+    /// Wakes the health check, which then looks at machines that were never looked at. Many pokes are one.
+    pub fn poke_health(&self) {
+        self.health.notify_one();
+    }
+
+    /// Waits for a poke of the health check.
+    pub async fn health_poked(&self) {
+        self.health.notified().await;
     }
 
     /// Waits for a poke of the orchestrator.

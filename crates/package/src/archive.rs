@@ -9,12 +9,12 @@ use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use zip::CompressionMethod;
-use zip::read::{ArchiveOffset, Config, ZipArchive, ZipFile};
+use zip::read::{ArchiveOffset, Config, ZipArchive, ZipFileEntry};
 use zip::result::ZipError;
 
 use crate::error::{PackageError, Refusal};
 use crate::limits::{Limits, RATIO_FREE_BYTES};
-use crate::name::{EntryName, NameSet};
+use crate::name::{EntryName, check_together};
 use crate::nuspec::Nuspec;
 
 /// The parts that belong to the package format and are never installed, in lower case, and the folders they lie in.
@@ -69,7 +69,7 @@ impl PackageFile {
     /// Opens the package at `path` and checks it: a zip file within `limits`, with safe names and exactly one nuspec in
     /// its root. Reads the directory of the archive and the nuspec, not the content.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, PackageError> {
-        let (file, _) = open_file(path, limits)?;
+        let file = open_file(path, limits)?;
         Self::from_file(path, file, limits)
     }
 
@@ -84,14 +84,20 @@ impl PackageFile {
             ZipError::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => unread(source),
             source => PackageError::NotZip { path: path.into(), source },
         })?;
+        let too_many = |count| PackageError::TooManyEntries { path: path.into(), count, limit: limits.entries };
         if archive.len() as u64 > limits.entries {
-            let (count, limit) = (archive.len() as u64, limits.entries);
-            return Err(PackageError::TooManyEntries { path: path.into(), count, limit });
+            return Err(too_many(archive.len() as u64));
         }
         if archive.has_duplicate_names() {
             return Err(PackageError::refused(repeated_name(archive).map_err(unread)?, Refusal::Duplicate));
         }
-        let content = check_entries(&mut archive, limits)?;
+        let names = read_names(&archive)?;
+        let folders =
+            check_together(&names).map_err(|(index, why)| PackageError::refused(shown_name(&archive, index), why))?;
+        if folders > limits.entries {
+            return Err(too_many(folders));
+        }
+        let content = check_entries(&archive, names, limits)?;
         check_overlap(&mut archive)?;
         let nuspec = content.nuspec.ok_or_else(|| PackageError::NoNuspec { path: path.into() })?;
         let nuspec_xml = read_nuspec(&mut archive, &nuspec, limits)?;
@@ -120,8 +126,8 @@ impl PackageFile {
     }
 }
 
-/// Opens a package file that is a regular file of a size within the limits. Returns its size in bytes.
-pub(crate) fn open_file(path: &Path, limits: &Limits) -> Result<(File, u64), PackageError> {
+/// Opens a package file that is a regular file of a size within the limits.
+pub(crate) fn open_file(path: &Path, limits: &Limits) -> Result<File, PackageError> {
     let unread = |source| PackageError::Read { path: path.into(), source };
     // Before it is opened: opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(unread)?.is_file() {
@@ -135,7 +141,7 @@ pub(crate) fn open_file(path: &Path, limits: &Limits) -> Result<(File, u64), Pac
     if size > limits.package_bytes {
         return Err(PackageError::TooLarge { path: path.into(), size, limit: limits.package_bytes });
     }
-    Ok((file, size))
+    Ok(file)
 }
 
 /// True where any end record has a 64-bit one before it. Such a record may claim any number of entries, for which the
@@ -184,18 +190,27 @@ struct Content {
     nuspec: Option<PackageEntry>,
 }
 
-fn check_entries(archive: &mut Archive, limits: &Limits) -> Result<Content, PackageError> {
+/// The safe names of all entries, in their order.
+fn read_names(archive: &Archive) -> Result<Vec<EntryName>, PackageError> {
+    let refused = |index, why| PackageError::refused(shown_name(archive, index), why);
+    let read = |(index, raw)| EntryName::read(raw).map_err(|why| refused(index, why));
+    archive.file_names_raw().enumerate().map(read).collect()
+}
+
+/// An entry's name as it stands in the archive, for errors.
+fn shown_name(archive: &Archive, index: usize) -> String {
+    archive.by_index_data(index).map(|entry| String::from_utf8_lossy(entry.name_raw()).into_owned()).unwrap_or_default()
+}
+
+fn check_entries(archive: &Archive, names: Vec<EntryName>, limits: &Limits) -> Result<Content, PackageError> {
     let mut content = Content::default();
-    let mut names = NameSet::default();
     let mut total: u64 = 0;
-    for index in 0..archive.len() {
-        let entry = archive.by_index_raw(index).map_err(|error| damaged(format!("number {}", index + 1), error))?;
-        let shown = String::from_utf8_lossy(entry.name_raw()).into_owned();
+    for (index, name) in names.into_iter().enumerate() {
+        let shown = shown_name(archive, index);
+        let entry = archive.by_index_data(index).map_err(|error| damaged(&shown, error))?;
         let refuse = |why| PackageError::refused(&shown, why);
-        let name = EntryName::read(entry.name_raw()).map_err(refuse)?;
         check_kind(&entry, &name).map_err(refuse)?;
         check_size(&entry, limits).map_err(refuse)?;
-        names.add(&name).map_err(refuse)?;
         total = total.saturating_add(entry.size());
         if total > limits.unpacked_bytes {
             return Err(refuse(Refusal::TotalTooLarge { limit: limits.unpacked_bytes }));
@@ -233,11 +248,11 @@ fn is_of_format(key: &str) -> bool {
 
 /// The Unix mode of an entry, 0 where there is none. It is read whatever system the archive claims to come from, so
 /// that no other reader can see a link where we saw a file.
-fn unix_mode<R: io::Read>(entry: &ZipFile<'_, R>) -> u32 {
+fn unix_mode(entry: &ZipFileEntry<'_>) -> u32 {
     entry.external_attributes() >> 16
 }
 
-fn check_kind<R: io::Read>(entry: &ZipFile<'_, R>, name: &EntryName) -> Result<(), Refusal> {
+fn check_kind(entry: &ZipFileEntry<'_>, name: &EntryName) -> Result<(), Refusal> {
     if entry.encrypted() {
         return Err(Refusal::Encrypted);
     }
@@ -256,7 +271,7 @@ fn check_kind<R: io::Read>(entry: &ZipFile<'_, R>, name: &EntryName) -> Result<(
     Ok(())
 }
 
-fn check_size<R: io::Read>(entry: &ZipFile<'_, R>, limits: &Limits) -> Result<(), Refusal> {
+fn check_size(entry: &ZipFileEntry<'_>, limits: &Limits) -> Result<(), Refusal> {
     let (size, packed) = (entry.size(), entry.compressed_size());
     if size > limits.entry_bytes {
         return Err(Refusal::TooLarge { size, limit: limits.entry_bytes });
@@ -274,16 +289,17 @@ fn check_size<R: io::Read>(entry: &ZipFile<'_, R>, limits: &Limits) -> Result<()
 fn check_overlap(archive: &mut Archive) -> Result<(), PackageError> {
     let mut spans = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
-        let entry = archive.by_index_raw(index).map_err(|error| damaged(format!("number {}", index + 1), error))?;
-        let end = entry.data_start().and_then(|start| start.checked_add(entry.compressed_size()));
-        spans.push((entry.header_start(), end.unwrap_or(u64::MAX), index));
+        let span = archive.by_index_raw(index).map(|entry| {
+            let end = entry.data_start().and_then(|start| start.checked_add(entry.compressed_size()));
+            (entry.header_start(), end.unwrap_or(u64::MAX), index)
+        });
+        spans.push(span.map_err(|error| damaged(shown_name(archive, index), error))?);
     }
     spans.sort_unstable();
     let mut next_start = archive.central_directory_start();
     for (start, end, index) in spans.into_iter().rev() {
         if end > next_start {
-            let entry = archive.by_index_raw(index).map(|entry| String::from_utf8_lossy(entry.name_raw()).into_owned());
-            return Err(PackageError::refused(entry.unwrap_or_default(), Refusal::Overlap));
+            return Err(PackageError::refused(shown_name(archive, index), Refusal::Overlap));
         }
         next_start = start;
     }

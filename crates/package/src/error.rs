@@ -131,8 +131,8 @@ pub enum PackageError {
         /// Bytes.
         limit: u64,
     },
-    /// Beyond [`Limits::entries`](crate::Limits::entries).
-    #[error("the package {path} has {count} entries, the limit is {limit}")]
+    /// Beyond [`Limits::entries`](crate::Limits::entries), which also limits the folders that entries lie in.
+    #[error("the package {path} has {count} entries or folders, the limit is {limit}")]
     TooManyEntries {
         /// The package.
         path: PathBuf,
@@ -288,6 +288,12 @@ pub enum InstallError {
         version: Version,
         /// `rejected`, `withdrawn` or `launches`.
         mark: &'static str,
+    },
+    /// Something removed or changed the installed version between staging and arming.
+    #[error("version {version} was there and intact, but is no longer: install it again")]
+    Gone {
+        /// The version.
+        version: Version,
     },
     /// `<version>`, `<version>_1` … are all taken.
     #[error("{folder} and {copies} copies of it exist: delete some")]

@@ -35,7 +35,7 @@ pub struct Verified {
 /// Hashes the package at `path`, compares it with `expected`, and checks everything that can be checked before
 /// unpacking.
 pub fn verify(path: &Path, expected: Option<Sha256>, limits: &Limits) -> Result<Verified, PackageError> {
-    let (mut file, _) = open_file(path, limits)?;
+    let mut file = open_file(path, limits)?;
     let (sha256, size) = hash(&mut file).map_err(|source| PackageError::Read { path: path.into(), source })?;
     if let Some(expected) = expected.filter(|expected| *expected != sha256) {
         return Err(PackageError::Digest { path: path.into(), expected, actual: sha256 });
@@ -119,6 +119,7 @@ pub struct Staged {
 }
 
 /// What stands in the place of a version.
+#[derive(PartialEq, Eq)]
 enum Place {
     Free,
     Intact,
@@ -198,6 +199,9 @@ impl Staged {
     /// Puts the version in its place, where Suction Cup finds it at its next choice. Verdicts on it are dealt with as
     /// `authority` says, durably, before the rename.
     pub fn arm(self, authority: Authority) -> Result<Installed, InstallError> {
+        if self.incoming.is_none() && inspect(&self.home, &self.version, self.sha256)? != Place::Intact {
+            return Err(InstallError::Gone { version: self.version });
+        }
         match authority {
             Authority::Commanded => clear_verdicts(&self.home, &self.version)?,
             Authority::Bundled => refuse_verdicts(&self.home, &self.version)?,

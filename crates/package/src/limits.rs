@@ -1,6 +1,6 @@
 //! The limits on what a package may hold. Every reader of packages names one; nothing is read without.
 
-/// Most entries. It is also what a zip file without the 64-bit extension can count, and that extension is refused.
+/// Most entries, and most folders that they lie in. It is also what a zip file without the 64-bit extension can count, and that extension is refused.
 const ENTRIES: u64 = 65_535;
 
 /// Most bytes of all entries together, unpacked: a package beyond it is refused before a byte is written.
@@ -24,7 +24,7 @@ const NUSPEC_BYTES: u64 = 3 << 20;
 /// How much a package may hold. A package beyond any of these is refused, and nothing of it is unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most entries, those of the package format included.
+    /// Most entries, those of the package format included, and most folders that they lie in.
     pub entries: u64,
     /// Most bytes of all entries together, unpacked.
     pub unpacked_bytes: u64,

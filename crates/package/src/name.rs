@@ -2,8 +2,6 @@
 //!
 //! The rules are those of the strictest platform, so that a package means the same on every machine of a fleet.
 
-use std::collections::HashMap;
-
 use contract::Home;
 
 use crate::error::Refusal;
@@ -109,30 +107,39 @@ fn is_device(part: &str) -> bool {
     matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
 }
 
-/// The names of a package seen so far, to find two that cannot both be unpacked.
-#[derive(Debug, Default)]
-pub(crate) struct NameSet {
-    is_file: HashMap<String, bool>,
+/// Checks the names of a package against each other. Returns how many folders they need at most, or the index of a name
+/// that cannot be unpacked together with one before it.
+///
+/// In the order of their parts, what lies in a folder comes right after it, so that neighbours tell everything: memory
+/// stays that of the names, however deep they are.
+pub(crate) fn check_together(names: &[EntryName]) -> Result<u64, (usize, Refusal)> {
+    let mut keys: Vec<_> = names.iter().map(EntryName::key).enumerate().collect();
+    keys.sort_by(|(i, a), (j, b)| a.split('/').cmp(b.split('/')).then(i.cmp(j)));
+    let mut folders = 0;
+    let mut before: Option<&(usize, String)> = None;
+    for this in &keys {
+        let name = &names[this.0];
+        let parts = name.path.split('/').count() - usize::from(!name.is_folder);
+        let mut shared = 0;
+        if let Some(before) = before {
+            check_pair(names, before, this).map_err(|refusal| (before.0.max(this.0), refusal))?;
+            let pairs = names[before.0].path.split('/').zip(name.path.split('/'));
+            shared = pairs.take_while(|(a, b)| a == b).count().min(parts);
+        }
+        folders += (parts - shared) as u64;
+        before = Some(this);
+    }
+    Ok(folders)
 }
 
-impl NameSet {
-    /// Adds an entry and, as folders, what it lies in.
-    pub(crate) fn add(&mut self, name: &EntryName) -> Result<(), Refusal> {
-        let key = name.key();
-        for (at, _) in key.match_indices('/') {
-            if *self.is_file.entry(key[..at].to_owned()).or_insert(false) {
-                return Err(Refusal::FileAndFolder);
-            }
-        }
-        match self.is_file.get(&key) {
-            None => {
-                self.is_file.insert(key, !name.is_folder);
-                Ok(())
-            }
-            Some(false) if name.is_folder => Ok(()),
-            Some(true) if !name.is_folder => Err(Refusal::Duplicate),
-            Some(_) => Err(Refusal::FileAndFolder),
-        }
+fn check_pair(names: &[EntryName], (i, a): &(usize, String), (j, b): &(usize, String)) -> Result<(), Refusal> {
+    let (first_is_folder, second_is_folder) = (names[*i].is_folder, names[*j].is_folder);
+    match b.strip_prefix(a.as_str()) {
+        Some("") if first_is_folder && second_is_folder => Ok(()),
+        Some("") if !first_is_folder && !second_is_folder => Err(Refusal::Duplicate),
+        Some("") => Err(Refusal::FileAndFolder),
+        Some(rest) if rest.starts_with('/') && !first_is_folder => Err(Refusal::FileAndFolder),
+        _ => Ok(()),
     }
 }
 
@@ -226,19 +233,28 @@ mod tests {
         assert_eq!(EntryName::read(b"caf\xe9"), Err(Refusal::NotUtf8));
     }
 
+    fn together(names: &[&str]) -> Result<u64, (usize, Refusal)> {
+        check_together(&names.iter().map(|name| EntryName::read(name.as_bytes()).unwrap()).collect::<Vec<_>>())
+    }
+
     #[test]
     fn two_names_that_cannot_both_be_unpacked_are_found() {
-        let add = |names: &[&str]| {
-            let mut set = NameSet::default();
-            names.iter().try_for_each(|name| set.add(&EntryName::read(name.as_bytes()).unwrap()))
-        };
-        assert_eq!(add(&["a", "b/a", "b/c", "b/", "B/d", "b/"]), Ok(()));
-        assert_eq!(add(&["Web.config", "web.CONFIG"]), Err(Refusal::Duplicate));
-        assert_eq!(add(&["É", "é"]), Err(Refusal::Duplicate));
-        assert_eq!(add(&["a b", "a%20b"]), Err(Refusal::Duplicate));
-        assert_eq!(add(&["a", "A/b"]), Err(Refusal::FileAndFolder));
-        assert_eq!(add(&["a/b/c", "a/B"]), Err(Refusal::FileAndFolder));
-        assert_eq!(add(&["a/", "a"]), Err(Refusal::FileAndFolder));
-        assert_eq!(add(&["a", "a/"]), Err(Refusal::FileAndFolder));
+        assert_eq!(together(&["Web.config", "b", "web.CONFIG"]), Err((2, Refusal::Duplicate)));
+        assert_eq!(together(&["É", "é"]), Err((1, Refusal::Duplicate)));
+        assert_eq!(together(&["a b", "a%20b"]), Err((1, Refusal::Duplicate)));
+        assert_eq!(together(&["a", "a-b", "a.b", "A/b", "a0"]), Err((3, Refusal::FileAndFolder)));
+        assert_eq!(together(&["a/b/c", "a/B"]), Err((1, Refusal::FileAndFolder)));
+        assert_eq!(together(&["a/b/c/d", "a/b/c/e", "a"]), Err((2, Refusal::FileAndFolder)));
+        assert_eq!(together(&["a/", "a"]), Err((1, Refusal::FileAndFolder)));
+        assert_eq!(together(&["a", "a/"]), Err((1, Refusal::FileAndFolder)));
+    }
+
+    #[test]
+    fn the_folders_that_names_need_are_counted() {
+        assert_eq!(together(&[]), Ok(0));
+        assert_eq!(together(&["a", "b"]), Ok(0));
+        assert_eq!(together(&["a", "b/a", "b/c", "b/", "b/d/e/f", "b/d/g"]), Ok(3));
+        assert_eq!(together(&["b/", "b/", "b/c/"]), Ok(2));
+        assert_eq!(together(&["Bin/a", "bin/b"]), Ok(2), "two folders on a file system that knows case");
     }
 }

@@ -124,5 +124,7 @@ mod tests {
         ] {
             assert!(read(xml).is_err(), "{xml}");
         }
+        let deep = with(&("<a>".repeat(500_000) + "<id>a</id><version>1</version>"));
+        assert!(read(&deep).is_err(), "and no depth overflows the stack");
     }
 }

@@ -95,7 +95,10 @@ pub(crate) fn exchange(spare: &Path, place: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             let aside = spare.with_added_extension("old");
             fs::rename(place, &aside)?;
-            fs::rename(spare, place)?;
+            if let Err(error) = fs::rename(spare, place) {
+                fs::rename(&aside, place)?;
+                return Err(error);
+            }
             fs::rename(&aside, spare)
         }
         other => Ok(other?),

@@ -71,6 +71,19 @@ pub async fn facts_list(conn: &mut Connection, space: SpaceId) -> Result<HashMap
     rows.into_iter().map(Row::read).collect()
 }
 
+/// Enabled machines that were not tried after `before`, those that were never tried first; at most `limit`.
+pub async fn facts_due(conn: &mut Connection, before: Timestamp, limit: u32) -> Result<Vec<MachineId>, DbError> {
+    let machines = sqlx::query_scalar(
+        "SELECT m.id FROM machines m LEFT JOIN machine_facts f ON f.machine_id = m.id
+         WHERE m.is_disabled = FALSE AND COALESCE(f.tried_at, 0) <= $1 ORDER BY COALESCE(f.tried_at, 0) LIMIT $2",
+    )
+    .bind(before)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(machines)
+}
+
 /// Writes down what was seen. Does nothing where the machine was deleted meanwhile.
 pub async fn facts_put(conn: &mut Connection, machine: MachineId, facts: &Facts) -> Result<(), DbError> {
     let (contact, reason) = match &facts.contact {

@@ -192,6 +192,17 @@ pub async fn rollout_of_task(conn: &mut Connection, task: TaskId) -> Result<Opti
     Ok(id)
 }
 
+/// One machine of a rollout.
+pub async fn rollout_machine_get(
+    conn: &mut Connection,
+    id: RolloutId,
+    machine: MachineId,
+) -> Result<Option<RolloutMachine>, DbError> {
+    let sql = "SELECT * FROM rollout_machines WHERE rollout_id = $1 AND machine_id = $2";
+    let row: Option<MachineRow> = sqlx::query_as(sql).bind(id).bind(machine).fetch_optional(conn).await?;
+    row.map(MachineRow::read).transpose()
+}
+
 /// The packages that a rollout carries.
 pub async fn rollout_packages(conn: &mut Connection, id: RolloutId) -> Result<Vec<RolloutPackage>, DbError> {
     let sql = "SELECT runtime, sha256, size FROM rollout_packages WHERE rollout_id = $1 ORDER BY runtime";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use contract::Rejection;
 
 use super::state::{
-    Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, SkipReason, WaitReason,
+    Command, Deadlines, IllegalStep, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, SkipReason, WaitReason,
 };
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId};
@@ -19,7 +19,7 @@ use crate::model::{Contact, Facts, Report, TaskState};
 pub const ATTEMPTS_MAX: u32 = 3;
 
 /// How often a machine is asked for its status while a new process is awaited.
-const OBSERVE_RESTARTING: Duration = Duration::from_millis(200);
+const OBSERVE_RESTARTING: Duration = Duration::from_millis(500);
 
 /// How often a machine is asked for its status while it proves itself.
 const OBSERVE_PROVING: Duration = Duration::from_secs(2);
@@ -136,19 +136,38 @@ pub fn plan(
     for machine in &mut next.machines {
         let observation = observations.get(&machine.machine).unwrap_or(&missing);
         let context = Context { rollout, observation, limits, now };
-        match context.advance(machine) {
-            Some(Action::Move { machine: id, to }) => {
-                machine.phase = to.clone();
-                machine.since = now;
-                actions.push(Action::Move { machine: id, to });
-            }
-            Some(action) => actions.push(action),
-            None => {}
+        let action = context.advance(machine);
+        if let Some(Action::Move { to, .. }) = &action {
+            machine.phase = to.clone();
         }
+        actions.extend(action);
     }
     actions.extend(starts(&mut next, observations, now));
     actions.extend(state_after(&next, observations, limits));
     actions
+}
+
+/// The machine as it stands after a step to `to`: its clock starts anew, unless only the data of its phase changed.
+pub fn enter(
+    machine: &RolloutMachine,
+    to: Phase,
+    deadlines: &Deadlines,
+    now: Timestamp,
+) -> Result<RolloutMachine, IllegalStep> {
+    let mut next = machine.clone();
+    next.phase = machine.phase.step(to)?;
+    let kind = next.phase.kind();
+    if kind == machine.phase.kind() {
+        return Ok(next);
+    }
+    next.since = now;
+    next.deadline = deadlines.of(kind).map(|allowed| now.after(allowed));
+    next.tried_at = None;
+    if kind == PhaseKind::Checking {
+        next.attempt = machine.attempt.saturating_add(1);
+        next.was_away = false;
+    }
+    Ok(next)
 }
 
 /// What a call to a machine came to.

@@ -1,1 +1,419 @@
-//! Tests of the planner.
+//! Tests of the planner: a small fleet is simulated second by second, with nothing but values.
+
+use contract::{Verdicts, Version};
+
+use super::*;
+use crate::ids::{SpaceId, TaskId};
+use crate::model::InstalledVersion;
+
+const SECOND: i64 = 1_000_000;
+
+fn old() -> Version {
+    Version::release(1, 0, 0)
+}
+
+fn target() -> Version {
+    Version::release(2, 0, 0)
+}
+
+/// How a simulated machine takes the new version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    /// It works.
+    Good,
+    /// The new version ends at once; Suction Cup falls back after a few seconds.
+    Crashes,
+    /// The new version cannot be reached; Suction Cup falls back after ten minutes.
+    Mute,
+    /// Nobody answers, from the beginning.
+    Offline,
+    /// It goes silent for ever once it is commanded.
+    Dies,
+    /// It is killed in the middle of an installation, once.
+    KilledOnce,
+    /// It runs the target already.
+    Current,
+    /// It runs a newer version.
+    Ahead,
+    /// It has work that does not end.
+    Busy,
+}
+
+struct Sim {
+    nature: Nature,
+    commanded_at: Option<i64>,
+    killed: bool,
+    proven: bool,
+}
+
+/// A rollout, its machines and a clock.
+struct Fleet {
+    rollout: Rollout,
+    sims: HashMap<MachineId, Sim>,
+    facts: HashMap<MachineId, Facts>,
+    limits: Limits,
+    now: i64,
+    in_flight_max: usize,
+    commands: usize,
+}
+
+impl Fleet {
+    fn new(natures: &[Nature]) -> Self {
+        let ids = (1..).map(MachineId);
+        let machine = |(position, id): (i64, MachineId)| RolloutMachine {
+            machine: id,
+            name: format!("m{}", id.0),
+            position,
+            phase: Phase::Waiting(WaitReason::Turn),
+            since: Timestamp(0),
+            deadline: None,
+            attempt: 0,
+            from: None,
+            tried_at: None,
+            was_away: false,
+            revision: 0,
+        };
+        let rollout = Rollout {
+            id: RolloutId(1),
+            space: SpaceId::DEFAULT,
+            task: TaskId(1),
+            target: target(),
+            max_in_flight: 3,
+            failure_budget: 1,
+            created_by: "somebody".to_owned(),
+            created_at: Timestamp(0),
+            state: RolloutState::Running,
+            state_reason: String::new(),
+            cancel_requested_at: None,
+            completed_at: None,
+            machines: (0..).zip(ids.clone()).take(natures.len()).map(machine).collect(),
+        };
+        let sim = |nature: &Nature| Sim { nature: *nature, commanded_at: None, killed: false, proven: false };
+        Self {
+            rollout,
+            sims: ids.zip(natures.iter().map(sim)).collect(),
+            facts: HashMap::new(),
+            limits: Limits {
+                deadlines: Deadlines::default(),
+                issued_generation: 100,
+                runtimes: vec!["linux-x64".to_owned()],
+            },
+            now: 0,
+            in_flight_max: 0,
+            commands: 0,
+        }
+    }
+
+    fn phase(&self, id: i64) -> PhaseKind {
+        self.rollout.machines[usize::try_from(id - 1).unwrap()].phase.kind()
+    }
+
+    fn touched(&self) -> usize {
+        self.sims.values().filter(|sim| sim.commanded_at.is_some()).count()
+    }
+
+    /// What a machine answers now; `None` for silence.
+    fn status(&self, id: MachineId) -> Option<Report> {
+        let sim = &self.sims[&id];
+        let since = sim.commanded_at.map(|at| self.now - at);
+        let rejected = |kind| Verdicts { rejected: Some(kind), ..Verdicts::default() };
+        let at_old = (old(), "a", Verdicts::default());
+        let at_new = (target(), "b", Verdicts { proven: sim.proven, ..Verdicts::default() });
+        let (version, instance, verdicts) = match (sim.nature, since) {
+            (Nature::Offline, _) | (Nature::Dies, Some(_)) => return None,
+            (Nature::Current, _) => (target(), "a", Verdicts { proven: true, ..Verdicts::default() }),
+            (Nature::Ahead, _) => (Version::release(3, 0, 0), "a", Verdicts::default()),
+            (_, None) => at_old,
+            (Nature::KilledOnce, _) if sim.killed && self.commands == 1 => (old(), "k", Verdicts::default()),
+            (_, Some(t)) if t < SECOND => return None,
+            (Nature::Crashes, Some(t)) if t < 8 * SECOND => return None,
+            (Nature::Crashes, _) => (old(), "c", rejected(Rejection::Crashed)),
+            (Nature::Mute, Some(t)) if t < 600 * SECOND => return None,
+            (Nature::Mute, _) => (old(), "c", rejected(Rejection::Unconfirmed)),
+            _ => at_new,
+        };
+        Some(Report {
+            at: Timestamp(self.now),
+            instance_seen_at: Timestamp(self.now),
+            version,
+            instance_id: instance.to_owned(),
+            started_at: Timestamp(0),
+            runtime: "linux-x64".to_owned(),
+            os: String::new(),
+            hostname: String::new(),
+            supervisor_contract: Some(1),
+            installed: vec![InstalledVersion { version: target(), verdicts }],
+            last_words: Some("panicked at the wrong moment".to_owned()),
+            free_disk_bytes: 0,
+            running_work: Vec::new(),
+            generation: 1,
+            problems: Vec::new(),
+        })
+    }
+
+    fn observe(&mut self, id: MachineId) {
+        let tried_at = Timestamp(self.now);
+        let report = self.status(id);
+        let contact = match report {
+            Some(_) => Contact::Answered,
+            None => Contact::Silent { reason: "no route".to_owned() },
+        };
+        let former = self.facts.get(&id).and_then(|facts| facts.report.clone());
+        let report = report.or(former);
+        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report });
+    }
+
+    fn to(&mut self, id: MachineId, phase: Phase) {
+        let machine = self.rollout.machines.iter_mut().find(|machine| machine.machine == id).unwrap();
+        *machine = enter(machine, phase, &self.limits.deadlines, Timestamp(self.now)).expect("a legal step");
+    }
+
+    fn call(&mut self, id: MachineId, outcome: &Outcome) {
+        let machine = self.rollout.machines.iter().find(|machine| machine.machine == id).unwrap();
+        if let Some(phase) = settle(machine, outcome) {
+            self.to(id, phase);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Move { machine, to } => self.to(machine, to),
+            Action::Observe { machine, was_away } => {
+                let row = self.rollout.machines.iter_mut().find(|row| row.machine == machine).unwrap();
+                row.tried_at = Some(Timestamp(self.now));
+                row.was_away |= was_away;
+                self.observe(machine);
+            }
+            Action::Upload { machine } => {
+                let command =
+                    Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
+                self.call(machine, &Outcome::Uploaded(command));
+            }
+            Action::Install { machine } => self.install(machine),
+            Action::Confirm { machine, .. } => {
+                self.sims.get_mut(&machine).unwrap().proven = true;
+                self.call(machine, &Outcome::Confirmed);
+            }
+            Action::SetState { state, reason } => {
+                self.rollout.state = state;
+                self.rollout.state_reason = reason;
+            }
+        }
+    }
+
+    fn install(&mut self, id: MachineId) {
+        self.commands += 1;
+        let now = self.now;
+        let sim = self.sims.get_mut(&id).unwrap();
+        let outcome = match sim.nature {
+            Nature::KilledOnce if !sim.killed => {
+                sim.killed = true;
+                Outcome::Interrupted("it was killed".to_owned())
+            }
+            Nature::Busy => Outcome::Busy("a deployment is running".to_owned()),
+            _ => {
+                sim.commanded_at = Some(now);
+                Outcome::Armed
+            }
+        };
+        self.call(id, &outcome);
+    }
+
+    /// One look of the planner, with everything it says done at once.
+    fn turn(&mut self) {
+        let observation = |id: &MachineId| Observation { facts: self.facts.get(id).cloned(), ..Observation::default() };
+        let seen = self.sims.keys().map(|id| (*id, observation(id))).collect();
+        for action in plan(&self.rollout, &seen, &self.limits, Timestamp(self.now)) {
+            self.act(action);
+        }
+        self.in_flight_max = self.in_flight_max.max(self.rollout.count(PhaseKind::is_in_flight));
+    }
+
+    fn run(&mut self, seconds: i64) {
+        let end = self.now + seconds * SECOND;
+        while self.now < end {
+            self.turn();
+            self.now += SECOND / 4;
+        }
+    }
+}
+
+#[test]
+fn a_good_fleet_is_upgraded_one_first_and_then_up_to_the_cap() {
+    let mut fleet = Fleet::new(&[Nature::Good; 8]);
+    fleet.run(30);
+    assert_eq!(fleet.touched(), 1 + 3, "one alone until it is proven, then three");
+    fleet.run(120);
+    assert_eq!(fleet.rollout.count(|kind| kind == PhaseKind::Upgraded), 8);
+    assert_eq!(fleet.rollout.state, RolloutState::Completed);
+    assert_eq!(fleet.in_flight_max, 3);
+}
+
+#[test]
+fn nothing_is_upgraded_before_the_proving_time_is_over() {
+    let mut fleet = Fleet::new(&[Nature::Good]);
+    fleet.run(20);
+    assert_eq!(fleet.phase(1), PhaseKind::Proving);
+    fleet.run(10);
+    assert_eq!(fleet.phase(1), PhaseKind::Upgraded);
+}
+
+#[test]
+fn a_crashing_version_stops_the_rollout_after_one_machine() {
+    let mut fleet = Fleet::new(&[Nature::Crashes, Nature::Good, Nature::Good]);
+    fleet.run(600);
+    assert_eq!(fleet.touched(), 1);
+    assert_eq!(fleet.rollout.state, RolloutState::Paused);
+    assert!(fleet.rollout.state_reason.contains("m1 (FellBack)"), "{}", fleet.rollout.state_reason);
+    assert!(fleet.rollout.machines[0].phase.reason().contains("panicked at the wrong moment"));
+    assert_eq!(task_state(&fleet.rollout).0, TaskState::Failed, "a script that waits is told");
+}
+
+#[test]
+fn a_version_that_cannot_be_reached_is_lost_first_and_known_to_have_fallen_back_later() {
+    let mut fleet = Fleet::new(&[Nature::Mute, Nature::Good]);
+    fleet.run(200);
+    assert_eq!(fleet.phase(1), PhaseKind::Lost);
+    assert_eq!(fleet.rollout.state, RolloutState::Paused, "silence after a command counts");
+    fleet.run(600);
+    assert_eq!(fleet.phase(1), PhaseKind::FellBack);
+    assert_eq!(fleet.touched(), 1);
+}
+
+#[test]
+fn a_machine_that_was_offline_before_waits_and_never_counts() {
+    let mut fleet = Fleet::new(&[Nature::Offline, Nature::Good, Nature::Good]);
+    fleet.run(200);
+    assert_eq!(fleet.phase(1), PhaseKind::Waiting);
+    assert_eq!(fleet.rollout.state, RolloutState::Completed);
+    fleet.sims.get_mut(&MachineId(1)).unwrap().nature = Nature::Good;
+    fleet.observe(MachineId(1));
+    fleet.run(60);
+    assert_eq!(fleet.phase(1), PhaseKind::Upgraded, "it is upgraded when it reappears");
+}
+
+#[test]
+fn a_machine_that_goes_silent_after_the_command_is_lost_and_counts() {
+    let mut fleet = Fleet::new(&[Nature::Dies, Nature::Good]);
+    fleet.run(300);
+    assert_eq!(fleet.phase(1), PhaseKind::Lost);
+    assert_eq!((fleet.rollout.state, fleet.touched()), (RolloutState::Paused, 1));
+}
+
+#[test]
+fn a_machine_that_was_interrupted_before_it_was_armed_is_tried_again() {
+    let mut fleet = Fleet::new(&[Nature::KilledOnce]);
+    fleet.run(60);
+    assert_eq!(fleet.phase(1), PhaseKind::Upgraded);
+    assert_eq!(fleet.rollout.machines[0].attempt, 2);
+}
+
+#[test]
+fn a_busy_machine_waits_and_does_not_hold_up_the_others() {
+    let mut fleet = Fleet::new(&[Nature::Busy, Nature::Good]);
+    fleet.run(120);
+    assert_eq!((fleet.phase(1), fleet.phase(2)), (PhaseKind::Waiting, PhaseKind::Upgraded));
+    assert_eq!(fleet.rollout.state, RolloutState::Running);
+}
+
+#[test]
+fn a_machine_at_the_target_or_beyond_is_left_as_it_is() {
+    let mut fleet = Fleet::new(&[Nature::Current, Nature::Ahead]);
+    fleet.run(10);
+    assert_eq!((fleet.phase(1), fleet.phase(2)), (PhaseKind::Skipped, PhaseKind::Skipped));
+    assert_eq!((fleet.rollout.state, fleet.touched()), (RolloutState::Completed, 0));
+}
+
+#[test]
+fn a_cancelled_rollout_starts_nothing_and_lets_the_commanded_finish() {
+    let mut fleet = Fleet::new(&[Nature::Good, Nature::Good]);
+    fleet.run(10);
+    fleet.rollout.cancel_requested_at = Some(Timestamp(fleet.now));
+    fleet.run(1);
+    assert_eq!((fleet.phase(1), fleet.phase(2)), (PhaseKind::Proving, PhaseKind::Cancelled));
+    assert_eq!(fleet.rollout.state, RolloutState::Running, "it is not over while a machine is in flight");
+    fleet.run(60);
+    assert_eq!((fleet.phase(1), fleet.rollout.state), (PhaseKind::Upgraded, RolloutState::Cancelled));
+}
+
+#[test]
+fn a_fall_back_while_the_portal_was_away_is_tried_again_and_does_not_count() {
+    let mut fleet = Fleet::new(&[Nature::Mute]);
+    fleet.limits.deadlines.restarting = Duration::from_secs(3600);
+    fleet.run(5);
+    assert_eq!(fleet.phase(1), PhaseKind::Restarting);
+    fleet.now += 700 * SECOND;
+    fleet.turn();
+    fleet.turn();
+    assert_eq!(fleet.rollout.count(PhaseKind::is_failure), 0);
+    assert_eq!((fleet.phase(1), fleet.rollout.machines[0].attempt), (PhaseKind::Checking, 2), "it begins again");
+}
+
+#[test]
+fn a_fall_back_while_the_portal_tried_all_the_while_counts() {
+    let mut fleet = Fleet::new(&[Nature::Mute]);
+    fleet.limits.deadlines.restarting = Duration::from_secs(3600);
+    fleet.run(700);
+    assert_eq!(fleet.phase(1), PhaseKind::FellBack);
+}
+
+#[test]
+fn a_machine_that_a_newer_rollout_has_is_left_to_it() {
+    let mut fleet = Fleet::new(&[Nature::Good]);
+    fleet.observe(MachineId(1));
+    let elsewhere = Some(Elsewhere::Newer(RolloutId(9)));
+    let seen = HashMap::from([(MachineId(1), Observation { elsewhere, ..Observation::default() })]);
+    let actions = plan(&fleet.rollout, &seen, &fleet.limits, Timestamp(1));
+    let superseded = Phase::Skipped(SkipReason::Superseded { by: RolloutId(9) });
+    assert_eq!(actions[0], Action::Move { machine: MachineId(1), to: superseded });
+}
+
+#[test]
+fn a_machine_that_an_older_rollout_is_at_waits_for_it() {
+    let fleet = Fleet::new(&[Nature::Good]);
+    let elsewhere = Some(Elsewhere::Older(RolloutId(0)));
+    let seen = HashMap::from([(MachineId(1), Observation { elsewhere, ..Observation::default() })]);
+    assert_eq!(plan(&fleet.rollout, &seen, &fleet.limits, Timestamp(1)), Vec::new());
+}
+
+#[test]
+fn a_generation_that_was_never_issued_pauses_the_rollout() {
+    let mut fleet = Fleet::new(&[Nature::Good, Nature::Good]);
+    fleet.limits.issued_generation = 0;
+    fleet.observe(MachineId(2));
+    fleet.turn();
+    assert_eq!(fleet.rollout.state, RolloutState::Paused);
+    assert!(fleet.rollout.state_reason.contains("old backup"), "{}", fleet.rollout.state_reason);
+}
+
+#[test]
+fn a_call_that_is_under_way_is_not_made_twice() {
+    let mut fleet = Fleet::new(&[Nature::Good]);
+    fleet.to(MachineId(1), Phase::Checking);
+    let seen =
+        |call_under_way| HashMap::from([(MachineId(1), Observation { call_under_way, ..Observation::default() })]);
+    assert_eq!(plan(&fleet.rollout, &seen(true), &fleet.limits, Timestamp(SECOND)), Vec::new());
+    assert_eq!(plan(&fleet.rollout, &seen(false), &fleet.limits, Timestamp(SECOND)).len(), 1);
+}
+
+#[test]
+fn the_rollout_is_the_same_wherever_the_portal_is_killed() {
+    // The planner remembers nothing, so a portal that starts anew at any moment is a portal that never ended. What is
+    // lost are calls whose result was not written: each is made again.
+    for killed_at in 0..160 {
+        let mut fleet = Fleet::new(&[Nature::Good, Nature::Good]);
+        for turn in 0..600 {
+            let lost = turn == killed_at;
+            let before = fleet.rollout.clone();
+            fleet.turn();
+            if lost {
+                fleet.rollout = before;
+            }
+            fleet.now += SECOND / 4;
+        }
+        let upgraded = fleet.rollout.count(|kind| kind == PhaseKind::Upgraded);
+        let left = fleet.rollout.count(|kind| kind == PhaseKind::Skipped);
+        assert_eq!(upgraded + left, 2, "killed at turn {killed_at}: {}", fleet.rollout.summary());
+        assert_eq!(fleet.rollout.state, RolloutState::Completed, "killed at turn {killed_at}");
+    }
+}

@@ -4,6 +4,7 @@
 //! for done or nothing to do, 1 for failed with the reason on stderr, 2 for a command line that was not understood.
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,13 +31,14 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // What was done does not become undone because nobody reads of it: errors of writing the line are ignored.
     match run(&Arguments::parse()) {
         Ok(line) => {
-            println!("{line}");
+            let _ = writeln!(io::stdout(), "{line}");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("install-package: {}", with_causes(&error));
+            let _ = writeln!(io::stderr(), "install-package: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }

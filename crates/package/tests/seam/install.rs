@@ -121,6 +121,16 @@ fn a_version_that_another_installer_armed_meanwhile_is_found() {
 }
 
 #[test]
+fn a_version_that_vanishes_before_it_is_armed_again_is_no_success() {
+    let bench = Bench::new();
+    let package = bench.tentacle("1.0.0", "a");
+    install(&bench, &package).unwrap();
+    let staged = bench.stage(&package).unwrap();
+    fs::remove_dir_all(bench.home.tentacle(&v("1.0"))).unwrap();
+    assert!(matches!(staged.arm(Authority::Commanded), Err(InstallError::Gone { .. })));
+}
+
+#[test]
 fn many_installers_of_one_version_race_safely() {
     const INSTALLERS: usize = 8;
     let bench = Bench::new();

@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod common;
+mod hostile;
 mod install;
 mod pack;
+mod program;

@@ -1,0 +1,208 @@
+//! The light check of every machine, which keeps the facts fresh, and the confirmation of processes that nobody rolled
+//! out (a Tentacle installed by hand, or one whose rollout is over).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::DbError;
+use crate::db::facts::facts_due;
+use crate::db::machines::machine_list;
+use crate::db::rollouts::rollout_machines_live;
+use crate::ids::{MachineId, SpaceId};
+use crate::inventory::inventory_record;
+use crate::model::{Contact, Facts, Machine, Report};
+use crate::tentacle::Target;
+
+/// Machines that are checked at once. The others wait; with 3,000 machines and 1 ms each, all are checked in seconds.
+const CHECKS_AT_ONCE: usize = 32;
+
+/// Machines that are loaded at once. The rest is loaded when these are done.
+const BATCH: u32 = 256;
+
+/// How often the loop looks for machines whose check is due, and how late a check may therefore be.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Checks machines until `stop`: each one every [`crate::app::AppInner::health_interval`], new ones when poked.
+pub async fn run(app: App, stop: CancellationToken) {
+    let mut well = HashMap::new();
+    while !stop.is_cancelled() {
+        let more = tokio::select! {
+            () = stop.cancelled() => break,
+            checked = check_due(&app, &mut well) => checked,
+        };
+        match more {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the machines could not be checked");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = app.live.health_poked() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Asks a machine for its status and writes the answer down.
+pub async fn machine_check(app: &App, machine: &Machine) -> Result<Facts, DbError> {
+    let tried_at = app.clock.now();
+    let outcome = app.tentacles.status(&Target::from(machine)).await;
+    inventory_record(app, machine.id, tried_at, outcome).await
+}
+
+/// A process that is not proven yet, and since when it has been well in every check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Well {
+    instance: String,
+    since: Timestamp,
+}
+
+/// Checks the machines whose check is due. True if there may be more.
+async fn check_due(app: &App, well: &mut HashMap<MachineId, Well>) -> Result<bool, DbError> {
+    let before = Timestamp(app.clock.now().0 - i64::try_from(app.health_interval.as_micros()).unwrap_or(i64::MAX));
+    let mut conn = app.db.read().await?;
+    let due = facts_due(&mut conn, before, BATCH).await?;
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let mut machines = machine_list(&mut conn, SpaceId::DEFAULT).await?;
+    let in_rollouts = rollout_machines_live(&mut conn, SpaceId::DEFAULT).await?;
+    drop(conn);
+    machines.retain(|machine| due.contains(&machine.id));
+    let more = due.len() == BATCH as usize && !machines.is_empty();
+    let check = |machine: Machine| async move { (machine_check(app, &machine).await, machine) };
+    let mut checks = futures_util::stream::iter(machines).map(check).buffer_unordered(CHECKS_AT_ONCE);
+    while let Some((facts, machine)) = checks.next().await {
+        let facts = facts?;
+        let in_flight = in_rollouts.get(&machine.id).is_some_and(|(_, place)| place.phase.kind().is_in_flight());
+        if in_flight {
+            well.remove(&machine.id);
+            continue;
+        }
+        let before = well.remove(&machine.id);
+        match judge(before, &facts, app.rollout.proving_time) {
+            Judgement::Nothing => {}
+            Judgement::Watch(now) => {
+                well.insert(machine.id, now);
+            }
+            Judgement::Confirm => confirm(app, &machine, &facts).await?,
+        }
+    }
+    // An offline machine of a rollout may have reappeared.
+    app.live.poke_orchestrator();
+    Ok(more)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Judgement {
+    Nothing,
+    Watch(Well),
+    Confirm,
+}
+
+/// What a check means for a process that is not proven yet: seen well twice, a proving time apart, it is confirmed.
+fn judge(before: Option<Well>, facts: &Facts, proving_time: Duration) -> Judgement {
+    let report = match (&facts.contact, &facts.report) {
+        (Contact::Answered, Some(report)) if is_unproven(report) && report.problems.is_empty() => report,
+        _ => return Judgement::Nothing,
+    };
+    match before.filter(|well| well.instance == report.instance_id) {
+        Some(well) if report.at >= well.since.after(proving_time) => Judgement::Confirm,
+        Some(well) => Judgement::Watch(well),
+        None => Judgement::Watch(Well { instance: report.instance_id.clone(), since: report.at }),
+    }
+}
+
+fn is_unproven(report: &Report) -> bool {
+    report.supervisor_contract.is_some() && report.verdicts(&report.version).is_some_and(|verdicts| !verdicts.proven)
+}
+
+async fn confirm(app: &App, machine: &Machine, facts: &Facts) -> Result<(), DbError> {
+    let Some(report) = &facts.report else { return Ok(()) };
+    let Ok(instance) = report.instance_id.parse() else { return Ok(()) };
+    match app.tentacles.confirm(&Target::from(machine), &instance, &report.version).await {
+        Ok(()) => {
+            tracing::info!(machine.id = %machine.id, machine.name = machine.name, version = %report.version, "confirmed");
+            machine_check(app, machine).await.map(|_| ())
+        }
+        Err(error) => {
+            tracing::warn!(machine.id = %machine.id, machine.name = machine.name, %error, "could not be confirmed");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{Verdicts, Version};
+
+    use super::*;
+    use crate::model::InstalledVersion;
+
+    fn facts(at: i64, instance: &str, proven: bool, problems: &[&str]) -> Facts {
+        let version = Version::release(1, 0, 0);
+        let verdicts = Verdicts { proven, ..Verdicts::default() };
+        let report = Report {
+            at: Timestamp(at),
+            instance_seen_at: Timestamp(0),
+            version: version.clone(),
+            instance_id: instance.to_owned(),
+            started_at: Timestamp(0),
+            runtime: "linux-x64".to_owned(),
+            os: String::new(),
+            hostname: String::new(),
+            supervisor_contract: Some(1),
+            installed: vec![InstalledVersion { version, verdicts }],
+            last_words: None,
+            free_disk_bytes: 0,
+            running_work: Vec::new(),
+            generation: 0,
+            problems: problems.iter().map(|p| (*p).to_owned()).collect(),
+        };
+        let tried_at = Timestamp(at);
+        Facts { tried_at, contact: Contact::Answered, contact_since: tried_at, report: Some(report) }
+    }
+
+    const PROVING: Duration = Duration::from_micros(20);
+
+    fn after(steps: &[Facts]) -> Judgement {
+        steps.iter().fold(Judgement::Nothing, |before, facts| {
+            let well = match before {
+                Judgement::Watch(well) => Some(well),
+                Judgement::Nothing | Judgement::Confirm => None,
+            };
+            judge(well, facts, PROVING)
+        })
+    }
+
+    #[test]
+    fn a_process_seen_well_twice_a_proving_time_apart_is_confirmed() {
+        assert_eq!(after(&[facts(100, "a", false, &[]), facts(120, "a", false, &[])]), Judgement::Confirm);
+    }
+
+    #[test]
+    fn a_process_seen_well_too_soon_again_is_watched_on() {
+        let early = after(&[facts(100, "a", false, &[]), facts(119, "a", false, &[])]);
+        assert_eq!(early, Judgement::Watch(Well { instance: "a".to_owned(), since: Timestamp(100) }));
+    }
+
+    #[test]
+    fn a_problem_or_a_new_process_starts_the_proving_time_anew() {
+        let well = |at| facts(at, "a", false, &[]);
+        assert_ne!(after(&[well(100), facts(110, "a", false, &["disk full"]), well(120)]), Judgement::Confirm);
+        assert_ne!(after(&[well(100), facts(120, "b", false, &[])]), Judgement::Confirm);
+    }
+
+    #[test]
+    fn a_proven_process_needs_nothing() {
+        assert_eq!(after(&[facts(100, "a", true, &[]), facts(120, "a", true, &[])]), Judgement::Nothing);
+    }
+}

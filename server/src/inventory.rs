@@ -1,0 +1,153 @@
+//! The inventory: the only writer of facts. Whoever asked a machine for its status brings the answer here.
+//!
+//! Nothing here calls a machine or decides what to do about what it said.
+
+use octopus_proto::Status;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::DbError;
+use crate::db::facts::{facts_get, facts_put};
+use crate::ids::MachineId;
+use crate::live::Change;
+use crate::model::{Contact, Facts, InstalledVersion, Report, RunningWork};
+use crate::tentacle::CallError;
+
+/// Longest last words that are kept, in bytes. The rest is cut off at the front: the end says why it died.
+const LAST_WORDS_MAX: usize = 16 * 1024;
+
+/// Writes down the outcome of an attempt to get a machine's status, and tells those who listen. `tried_at` is when the
+/// attempt began. Returns the facts as they stand now.
+pub async fn inventory_record(
+    app: &App,
+    machine: MachineId,
+    tried_at: Timestamp,
+    outcome: Result<Status, CallError>,
+) -> Result<Facts, DbError> {
+    let mut tx = app.db.write().await?;
+    let before = facts_get(&mut tx, machine).await?;
+    if let Some(newer) = before.clone().filter(|facts| facts.tried_at > tried_at) {
+        // Two loops asked at once, and this is the answer to the earlier question.
+        return Ok(newer);
+    }
+    let facts = facts_after(before.as_ref(), tried_at, app.clock.now(), outcome);
+    facts_put(&mut tx, machine, &facts).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Machine(machine));
+    Ok(facts)
+}
+
+/// What is known after an attempt. Pure.
+fn facts_after(
+    before: Option<&Facts>,
+    tried_at: Timestamp,
+    now: Timestamp,
+    outcome: Result<Status, CallError>,
+) -> Facts {
+    let former = before.and_then(|facts| facts.report.clone());
+    let (contact, report) = match outcome {
+        Ok(status) => (Contact::Answered, Some(report(former.as_ref(), now, status))),
+        Err(CallError::Untrusted { sentence }) => (Contact::Refused { reason: sentence }, former),
+        Err(error) => (Contact::Silent { reason: error.to_string() }, former),
+    };
+    let same_kind = |facts: &&Facts| std::mem::discriminant(&facts.contact) == std::mem::discriminant(&contact);
+    let contact_since = before.filter(same_kind).map_or(tried_at, |facts| facts.contact_since);
+    Facts { tried_at, contact, contact_since, report }
+}
+
+fn report(former: Option<&Report>, at: Timestamp, status: Status) -> Report {
+    let instance_id = status.instance_id.to_string();
+    let same = former.filter(|report| report.instance_id == instance_id);
+    let installed = status.installed.into_iter();
+    let running = status.running_work.into_iter();
+    Report {
+        at,
+        instance_seen_at: same.map_or(at, |report| report.instance_seen_at),
+        version: status.version,
+        instance_id,
+        started_at: Timestamp(status.started_at),
+        runtime: status.runtime,
+        os: status.os,
+        hostname: status.hostname,
+        supervisor_contract: status.supervisor_contract,
+        installed: installed.map(|i| InstalledVersion { version: i.version, verdicts: i.verdicts }).collect(),
+        last_words: status.last_words.map(last_part),
+        free_disk_bytes: status.free_disk_bytes,
+        running_work: running
+            .map(|work| RunningWork {
+                ticket: work.ticket.to_string(),
+                description: work.description,
+                since: Timestamp(work.since),
+            })
+            .collect(),
+        generation: status.generation,
+        problems: status.problems,
+    }
+}
+
+fn last_part(text: String) -> String {
+    let start = text.len().saturating_sub(LAST_WORDS_MAX);
+    let start = (start..text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len());
+    text[start..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(instance: &str) -> Status {
+        Status {
+            nonce: "n".into(),
+            version: contract::Version::release(1, 0, 0),
+            instance_id: instance.parse().unwrap(),
+            started_at: 1,
+            runtime: "linux-x64".into(),
+            os: "Debian".into(),
+            hostname: "m1".into(),
+            supervisor_contract: Some(1),
+            installed: Vec::new(),
+            last_words: None,
+            free_disk_bytes: 1,
+            running_work: Vec::new(),
+            generation: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    fn silence() -> Result<Status, CallError> {
+        Err(CallError::Unreachable { sentence: "no route".into() })
+    }
+
+    #[test]
+    fn an_old_report_is_kept_with_its_age_while_the_machine_is_silent() {
+        let first = facts_after(None, Timestamp(10), Timestamp(11), Ok(status("a")));
+        let second = facts_after(Some(&first), Timestamp(20), Timestamp(25), silence());
+        let third = facts_after(Some(&second), Timestamp(30), Timestamp(35), silence());
+        assert_eq!(third.report.as_ref().unwrap().at, Timestamp(11));
+        assert_eq!(third.contact, Contact::Silent { reason: "no route".into() });
+        assert_eq!((third.tried_at, third.contact_since), (Timestamp(30), Timestamp(20)));
+    }
+
+    #[test]
+    fn an_instance_is_known_since_it_was_first_seen() {
+        let first = facts_after(None, Timestamp(10), Timestamp(11), Ok(status("a")));
+        let second = facts_after(Some(&first), Timestamp(20), Timestamp(21), Ok(status("a")));
+        let third = facts_after(Some(&second), Timestamp(30), Timestamp(31), Ok(status("b")));
+        assert_eq!(second.report.unwrap().instance_seen_at, Timestamp(11));
+        assert_eq!(third.report.unwrap().instance_seen_at, Timestamp(31));
+    }
+
+    #[test]
+    fn a_wrong_certificate_is_not_silence() {
+        let refused = Err(CallError::Untrusted { sentence: "shows another certificate".into() });
+        let facts = facts_after(None, Timestamp(1), Timestamp(2), refused);
+        assert_eq!(facts.contact, Contact::Refused { reason: "shows another certificate".into() });
+    }
+
+    #[test]
+    fn long_last_words_keep_their_end() {
+        let text = format!("{}é the end", "x".repeat(LAST_WORDS_MAX));
+        let kept = last_part(text);
+        assert!(kept.len() <= LAST_WORDS_MAX && kept.ends_with("é the end"));
+    }
+}

@@ -1,0 +1,284 @@
+//! The loop that makes rollouts go on. It takes no input: it is woken by a poke or a tick, loads everything from the
+//! database, asks the planner, writes down what it says, and starts the calls.
+//!
+//! The portal may be killed at any line: what was written is true, and what was not written is planned again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::execute::{Calls, Job};
+use super::plan::{Action, Elsewhere, Limits, Observation, enter, plan, task_state};
+use super::state::{Phase, PhaseKind, Rollout, RolloutState};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::environments::environment_list;
+use crate::db::facts::facts_list;
+use crate::db::machines::machine_list;
+use crate::db::rollouts::{
+    generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_packages, rollout_set_state,
+};
+use crate::db::tasks::{task_begin, task_end, task_get, task_log_append};
+use crate::db::{Connection, DbError};
+use crate::ids::{MachineId, SpaceId};
+use crate::live::Change;
+use crate::model::{Facts, LogCategory, TaskState};
+
+/// How often the loop looks while a machine is in flight. Every step that depends on time is at most this late.
+const TICK_BUSY: Duration = Duration::from_millis(250);
+
+/// How often the loop looks while nothing is in flight. A lost poke costs at most this much time.
+const TICK_IDLE: Duration = Duration::from_secs(5);
+
+/// The shortest time between two looks, so that a storm of pokes costs one look and not a thousand.
+const TICK_MIN: Duration = Duration::from_millis(20);
+
+/// Runs until `stop`. Calls under way are dropped then; each is made again by the next portal process.
+pub async fn run(app: App, stop: CancellationToken) {
+    let calls = Arc::new(Calls::new(app.clone()));
+    while !stop.is_cancelled() {
+        let tick = match turn(&app, &calls).await {
+            Ok(true) => TICK_BUSY,
+            Ok(false) => TICK_IDLE,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the rollouts could not be looked at");
+                TICK_IDLE
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = app.live.orchestrator_poked() => tokio::time::sleep(TICK_MIN).await,
+            () = tokio::time::sleep(tick) => {}
+        }
+    }
+    calls.abort();
+}
+
+/// Looks at every open rollout once. True while a machine is in flight or waits for a moment to come.
+async fn turn(app: &App, calls: &Arc<Calls>) -> Result<bool, DbError> {
+    let mut conn = app.db.read().await?;
+    let rollouts = rollout_open(&mut conn).await?;
+    let mut busy = false;
+    let mut spaces: HashMap<SpaceId, HashMap<MachineId, Observation>> = HashMap::new();
+    for rollout in &rollouts {
+        if !spaces.contains_key(&rollout.space) {
+            let seen = observations(&mut conn, rollout.space).await?;
+            spaces.insert(rollout.space, seen);
+        }
+        let mut seen = spaces[&rollout.space].clone();
+        seen.retain(|id, _| rollout.machines.iter().any(|machine| machine.machine == *id));
+        for (id, observation) in &mut seen {
+            observation.elsewhere = elsewhere(&rollouts, rollout, *id);
+            observation.call_under_way = calls.is_under_way(*id);
+        }
+        let packages = rollout_packages(&mut conn, rollout.id).await?;
+        let limits = Limits {
+            deadlines: app.rollout,
+            issued_generation: generation_issued(&mut conn).await?,
+            runtimes: packages.into_iter().map(|package| package.runtime).collect(),
+        };
+        let actions = plan(rollout, &seen, &limits, app.clock.now());
+        busy |= rollout.count(PhaseKind::is_in_flight) > 0 || !actions.is_empty();
+        apply(app, calls, rollout, &seen, actions).await?;
+    }
+    Ok(busy)
+}
+
+async fn observations(conn: &mut Connection, space: SpaceId) -> Result<HashMap<MachineId, Observation>, DbError> {
+    let disabled: Vec<_> =
+        environment_list(conn, space).await?.into_iter().filter(|e| e.is_disabled).map(|e| e.id).collect();
+    let mut facts: HashMap<MachineId, Facts> = facts_list(conn, space).await?;
+    let machines = machine_list(conn, space).await?.into_iter();
+    let observe = |machine: crate::model::Machine| {
+        let withdrawn = machine.is_disabled || machine.environments.iter().all(|e| disabled.contains(e));
+        let facts = facts.remove(&machine.id);
+        (machine.id, Observation { withdrawn, facts, ..Observation::default() })
+    };
+    Ok(machines.map(observe).collect())
+}
+
+/// How another rollout has a machine of `rollout`.
+fn elsewhere(rollouts: &[Rollout], rollout: &Rollout, id: MachineId) -> Option<Elsewhere> {
+    let phase_in = |other: &Rollout| other.machines.iter().find(|m| m.machine == id).map(|m| m.phase.kind());
+    let newer = rollouts.iter().rev().filter(|other| other.id > rollout.id && other.cancel_requested_at.is_none());
+    if let Some(other) = newer.into_iter().find(|other| phase_in(other).is_some_and(|kind| !kind.is_final())) {
+        return Some(Elsewhere::Newer(other.id));
+    }
+    let older = rollouts.iter().filter(|other| other.id < rollout.id);
+    let at_it = older.into_iter().find(|other| phase_in(other).is_some_and(PhaseKind::is_in_flight));
+    at_it.map(|other| Elsewhere::Older(other.id))
+}
+
+/// Writes down all steps in one transaction, then starts the calls.
+async fn apply(
+    app: &App,
+    calls: &Arc<Calls>,
+    rollout: &Rollout,
+    seen: &HashMap<MachineId, Observation>,
+    actions: Vec<Action>,
+) -> Result<(), DbError> {
+    let now = app.clock.now();
+    let mut next = rollout.clone();
+    let mut jobs = Vec::new();
+    let mut changes = Vec::new();
+    let mut tx = app.db.write().await?;
+    for action in actions {
+        let job = job(&action);
+        match action {
+            Action::Move { machine, to } => {
+                if step(app, &mut tx, &mut next, seen, machine, to, now).await? {
+                    changes.push(Change::Machine(machine));
+                }
+            }
+            Action::SetState { state, reason } => {
+                set_state(app, &mut tx, &mut next, seen, state, reason, now).await?;
+                changes.push(Change::Rollout(rollout.id));
+            }
+            Action::Observe { machine, was_away } => {
+                intend(&mut tx, &mut next, machine, was_away, now).await?;
+            }
+            Action::Upload { machine } | Action::Install { machine } | Action::Confirm { machine, .. } => {
+                intend(&mut tx, &mut next, machine, false, now).await?;
+            }
+        }
+        jobs.extend(job);
+    }
+    let task_changed = sync_task(&mut tx, &next, now).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    if !changes.is_empty() || task_changed {
+        changes.extend([Change::Rollout(rollout.id), Change::Task(rollout.task)]);
+        changes.iter().for_each(|change| app.live.tell(*change));
+        // One step may be followed by another at once.
+        app.live.poke_orchestrator();
+    }
+    for (machine, job) in jobs {
+        calls.start(&next, machine, job);
+    }
+    Ok(())
+}
+
+fn job(action: &Action) -> Option<(MachineId, Job)> {
+    match action {
+        Action::Observe { machine, .. } => Some((*machine, Job::Observe)),
+        Action::Upload { machine } => Some((*machine, Job::Upload)),
+        Action::Install { machine } => Some((*machine, Job::Install)),
+        Action::Confirm { machine, instance } => Some((*machine, Job::Confirm { instance: instance.clone() })),
+        Action::Move { .. } | Action::SetState { .. } => None,
+    }
+}
+
+/// Takes one step with one machine. False if it was not taken: the table does not know it, or somebody else wrote first.
+async fn step(
+    app: &App,
+    conn: &mut Connection,
+    next: &mut Rollout,
+    seen: &HashMap<MachineId, Observation>,
+    id: MachineId,
+    to: Phase,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let rollout = next.id;
+    let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(false) };
+    let mut stepped = match enter(machine, to, &app.rollout, now) {
+        Ok(stepped) => stepped,
+        Err(error) => {
+            tracing::error!(machine.id = %id, rollout.id = %rollout, %error, "a step was not taken");
+            return Ok(false);
+        }
+    };
+    let report = seen.get(&id).and_then(|seen| seen.facts.as_ref()).and_then(|facts| facts.report.as_ref());
+    if machine.phase.kind() == PhaseKind::Checking && stepped.from.is_none() {
+        stepped.from = report.map(|report| report.version.clone());
+    }
+    if !rollout_machine_update(conn, rollout, &stepped).await? {
+        return Ok(false);
+    }
+    stepped.revision += 1;
+    if stepped.phase.kind() != machine.phase.kind() {
+        log_step(conn, next.task, machine, &stepped, now).await?;
+    }
+    *machine = stepped;
+    Ok(true)
+}
+
+/// The line that a step leaves in the log of the rollout's task.
+pub(super) async fn log_step(
+    conn: &mut Connection,
+    task: crate::ids::TaskId,
+    before: &super::state::RolloutMachine,
+    after: &super::state::RolloutMachine,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let (from, to) = (before.phase.kind(), after.phase.kind());
+    let reason = after.phase.reason();
+    let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let category = match to {
+        kind if kind.is_failure() => LogCategory::Error,
+        PhaseKind::Waiting => LogCategory::Warning,
+        _ => LogCategory::Info,
+    };
+    tracing::info!(machine.id = %after.machine, machine.name = after.name, %from, %to, reason, "a machine took a step");
+    let line = format!("{}: {from} → {to}{because}", after.name);
+    task_log_append(conn, task, Some(after.machine), now, category, &line).await
+}
+
+async fn set_state(
+    app: &App,
+    conn: &mut Connection,
+    next: &mut Rollout,
+    seen: &HashMap<MachineId, Observation>,
+    state: RolloutState,
+    reason: String,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    rollout_set_state(conn, next.id, state, &reason, now).await?;
+    // A generation that a machine saw is taken as issued from now on: the pause was for a person to notice, and what a
+    // person starts next must not be refused by the machines.
+    let generations = seen.values().filter_map(|seen| Some(seen.facts.as_ref()?.report.as_ref()?.generation));
+    let highest = generations.max().unwrap_or(0);
+    if state == RolloutState::Paused && highest > generation_issued(conn).await? {
+        generation_put(conn, highest).await?;
+    }
+    next.state = state;
+    next.state_reason = reason;
+    let because = if next.state_reason.is_empty() { next.summary() } else { next.state_reason.clone() };
+    let category = if state == RolloutState::Completed { LogCategory::Info } else { LogCategory::Warning };
+    tracing::info!(rollout.id = %next.id, state = state.word(), reason = because, "a rollout changed");
+    let at = app.clock.now();
+    task_log_append(conn, next.task, None, at, category, &format!("{}: {because}", state.word())).await
+}
+
+/// Writes down that a call is about to be made.
+async fn intend(
+    conn: &mut Connection,
+    next: &mut Rollout,
+    id: MachineId,
+    was_away: bool,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let rollout = next.id;
+    let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(()) };
+    machine.tried_at = Some(now);
+    machine.was_away |= was_away;
+    if rollout_machine_update(conn, rollout, machine).await? {
+        machine.revision += 1;
+    }
+    Ok(())
+}
+
+/// Brings the task that shows the rollout's log in line with it. True if it changed.
+async fn sync_task(conn: &mut Connection, next: &Rollout, now: Timestamp) -> Result<bool, DbError> {
+    let Some(task) = task_get(conn, next.space, next.task).await? else { return Ok(false) };
+    let (wanted, error) = task_state(next);
+    if task.state.is_completed() || task.state == wanted {
+        return Ok(false);
+    }
+    match wanted {
+        TaskState::Executing if task.state == TaskState::Queued => task_begin(conn, next.task, now).await?,
+        state if state.is_completed() => task_end(conn, next.task, state, &error, now).await?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}

@@ -261,15 +261,15 @@ impl<'a> Judged<'a> {
         if self.observed.machine.is_disabled { Standing::Disabled } else { self.health.into() }
     }
 
-    fn row(&self, environment: &Environment, bundled: &Bundled) -> Row {
+    fn row(&self, environment: EnvironmentId, is_enabled: bool, bundled: &Bundled) -> Row {
         let machine = &self.observed.machine;
         let facts = self.observed.facts.as_ref();
         let is_old = self.version_state == VersionState::UpgradeAvailable;
         let wish = bundled.offered_to(self.observed).filter(|_| is_old);
-        let may = is_old && !machine.is_disabled && !environment.is_disabled && self.health != Health::Unavailable;
+        let may = is_old && !machine.is_disabled && is_enabled && self.health != Health::Unavailable;
         Row {
             machine: machine.id,
-            environment: environment.id,
+            environment,
             name: machine.name.clone(),
             roles: machine.roles.clone(),
             is_disabled: machine.is_disabled,
@@ -297,6 +297,14 @@ pub fn health_reason(observed: &Observed) -> String {
         Some((Contact::Answered, Some(report))) => report.problems.join("; "),
         Some((Contact::Answered, None)) | None => String::new(),
     }
+}
+
+/// One machine as a row, whatever environment it is looked at in: it may be upgraded if any of them is enabled.
+pub fn row_of(observed: &Observed, truth: &Truth) -> Row {
+    let own = |e: &&Environment| observed.machine.environments.contains(&e.id);
+    let is_enabled = truth.environments.iter().filter(own).any(|environment| !environment.is_disabled);
+    let first = observed.machine.environments.first().copied().unwrap_or(EnvironmentId(0));
+    Judged::new(observed, truth).row(first, is_enabled, &truth.bundled)
 }
 
 /// The page, from what was loaded and what the reader chose to see.
@@ -352,7 +360,7 @@ fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filt
             matching: matching.len(),
             shown,
         },
-        rows: matching.iter().take(shown).map(|machine| machine.row(environment, &truth.bundled)).collect(),
+        rows: matching.iter().take(shown).map(|m| m.row(environment.id, !environment.is_disabled, &truth.bundled)).collect(),
     }
 }
 

@@ -5,6 +5,7 @@ use askama::Template;
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::pages::live::{LiveView, Part};
+use crate::pages::sentence;
 use crate::pages::view::{self as words, Mark, Status};
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
 
@@ -122,8 +123,8 @@ fn head(rollout: &Rollout, shown: usize) -> Head {
         task: rollout.task,
         target: rollout.target.to_string(),
         state: rollout.state,
-        sentence: sentence(rollout),
-        reason: capital(&rollout.state_reason),
+        sentence: truth(rollout),
+        reason: sentence(&rollout.state_reason),
         created_by: rollout.created_by.clone(),
         created_at: rollout.created_at,
         completed_at: rollout.completed_at,
@@ -137,7 +138,7 @@ fn head(rollout: &Rollout, shown: usize) -> Head {
     }
 }
 
-fn sentence(rollout: &Rollout) -> String {
+fn truth(rollout: &Rollout) -> String {
     let summary = rollout.summary();
     let is_cancelling = rollout.cancel_requested_at.is_some();
     match rollout.state {
@@ -153,13 +154,6 @@ fn sentence(rollout: &Rollout) -> String {
     }
 }
 
-/// The text with a capital letter and a full stop; empty stays empty.
-fn capital(text: &str) -> String {
-    let mut chars = text.trim().chars();
-    let Some(first) = chars.next() else { return String::new() };
-    let stop = if text.trim_end().ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{}{}{stop}", first.to_uppercase(), chars.as_str())
-}
 
 /// The page of one rollout; `all` shows every machine, however many there are.
 pub fn rollout_view(rollout: &Rollout, all: bool) -> RolloutView {
@@ -174,7 +168,7 @@ pub fn rollout_view(rollout: &Rollout, all: bool) -> RolloutView {
         since: machine.since,
         deadline: machine.deadline,
         attempt: machine.attempt,
-        reason: capital(&machine.phase.reason()),
+        reason: sentence(&machine.phase.reason()),
     };
     RolloutView { head: head(rollout, shown), rows: machines.iter().take(shown).map(row).collect() }
 }

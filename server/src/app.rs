@@ -16,6 +16,7 @@ use crate::db::Db;
 use crate::live::Live;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
+use crate::tentacle::Tentacles;
 
 /// The running portal. Cheap to clone.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub struct AppInner {
     pub rollout: Deadlines,
     /// How often each machine is asked how it is.
     pub health_interval: Duration,
+    /// The machines. For the loops and for discovery; never for a handler.
+    pub tentacles: Arc<dyn Tentacles>,
     /// Cancelled when the portal ends: loops and open streams end then.
     pub shutdown: CancellationToken,
 }

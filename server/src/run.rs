@@ -32,6 +32,8 @@ use crate::model::User;
 use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
+use crate::tentacle::grpc::GrpcTentacles;
+use crate::{health, rollout};
 
 /// The database, in the data folder.
 pub const DATABASE: &str = "octopus.db";
@@ -93,7 +95,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
 /// Opens everything that is on the disk, and makes what is not there yet.
 async fn open(args: &RunArgs) -> anyhow::Result<App> {
     let (data_dir, clock) = (&args.data_dir, SystemClock);
-    let identity = Identity::load_or_create(&data_dir.join(IDENTITY), "octopus-server")?;
+    let identity = Arc::new(Identity::load_or_create(&data_dir.join(IDENTITY), "octopus-server")?);
     let db = Db::open(&data_dir.join(DATABASE)).await?;
     let installation_id = installation_id(&db).await?;
     let store = PackageStore::new(data_dir)?;
@@ -115,7 +117,6 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         db,
         clock: Arc::new(clock),
         live: Live::default(),
-        identity: Arc::new(identity),
         store,
         bundle,
         public_info: PublicInfo { installation_id, version: version()? },
@@ -123,6 +124,8 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         logins: LoginLimiter::default(),
         rollout: args.deadlines(),
         health_interval: args.health_interval_ms,
+        tentacles: Arc::new(GrpcTentacles::new(Arc::clone(&identity))),
+        identity,
         shutdown: CancellationToken::new(),
     }))
 }
@@ -216,7 +219,11 @@ struct Loop {
 
 /// Starts the loops. Each ends soon after `app.shutdown` is cancelled.
 fn loops(app: &App) -> Vec<Loop> {
-    vec![start(app, "sweep of sessions", sweep_sessions(app.clone()))]
+    vec![
+        start(app, "health check", health::run(app.clone(), app.shutdown.clone())),
+        start(app, "rollout orchestrator", rollout::orchestrator::run(app.clone(), app.shutdown.clone())),
+        start(app, "sweep of sessions", sweep_sessions(app.clone())),
+    ]
 }
 
 /// Starts one loop. If it ends before the shutdown, or panics, the whole portal ends: half a portal would go unnoticed,

@@ -22,6 +22,7 @@ use crate::live::Live;
 use crate::model::Scope;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
+use crate::tentacle::fake::FakeTentacles;
 
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
@@ -135,6 +136,7 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
         logins: LoginLimiter::default(),
         rollout: Deadlines::default(),
         health_interval: Duration::from_secs(60),
+        tentacles: Arc::new(FakeTentacles::default()),
         shutdown: CancellationToken::new(),
     }
 }

@@ -38,3 +38,6 @@ pub const SUCTION_CUP_PROBATION_MS: &str = "SUCTION_CUP_PROBATION_MS";
 
 /// How long a child may take to end after TERM before it is killed, in milliseconds. Default 30,000.
 pub const SUCTION_CUP_GRACE_MS: &str = "SUCTION_CUP_GRACE_MS";
+
+/// How long `install-package` may take for the bundled package before it is killed, in milliseconds. Default 300,000.
+pub const SUCTION_CUP_BUNDLE_MS: &str = "SUCTION_CUP_BUNDLE_MS";

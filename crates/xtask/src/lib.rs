@@ -1,1 +1,24 @@
-//! xtask
+//! The harness: starts the real programs on this computer, as an installer and a service manager would, and ends them.
+//!
+//! Used by `cargo xtask demo` and by the end-to-end tests, many at a time. Everything that is started here ends, and every
+//! folder made here goes, when its value is dropped. Nothing here links the portal or the Tentacle: they are programs.
+
+pub mod demo;
+
+mod api;
+mod machine;
+mod packages;
+mod port;
+mod portal;
+mod process;
+mod programs;
+mod wait;
+
+pub use api::{Api, Rollout, RolloutMachine};
+pub use machine::{Machine, MachineOptions};
+pub use packages::{Flavor, pack_tentacle, packed_tentacle, product_version};
+pub use port::Port;
+pub use portal::{Portal, PortalOptions};
+pub use process::{Process, children_of, log_tail, processes_of};
+pub use programs::Programs;
+pub use wait::wait_for;

@@ -61,7 +61,9 @@ pub enum RolloutError {
     )]
     NothingBundled,
     /// The version is not in the store.
-    #[error("there is no Tentacle package of version {version}: upload Octopus.Tentacle.<runtime>.{version}.nupkg first")]
+    #[error(
+        "there is no Tentacle package of version {version}: upload Octopus.Tentacle.<runtime>.{version}.nupkg first"
+    )]
     NoPackage {
         /// The version asked for.
         version: Version,
@@ -210,7 +212,7 @@ async fn packages(
     let Some(target) = target.or(bundled).cloned() else { return Err(RolloutError::NothingBundled) };
     let mut packages: Vec<RolloutPackage> = Vec::new();
     if bundled == Some(&target) {
-        packages.extend(app.bundle.packages().map(|package| RolloutPackage {
+        packages.extend(app.bundle.packages().iter().map(|package| RolloutPackage {
             runtime: package.runtime.clone(),
             sha256: package.sha256,
             size: package.size,

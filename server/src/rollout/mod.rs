@@ -2,5 +2,8 @@
 //!
 //! Invariant: `state` and `plan` are pure. They import no database, no network and no runtime, and read no clock.
 
+pub mod create;
+mod execute;
+pub mod orchestrator;
 pub mod plan;
 pub mod state;

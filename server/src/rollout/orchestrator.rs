@@ -4,6 +4,7 @@
 //! The portal may be killed at any line: what was written is true, and what was not written is planned again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,9 +64,8 @@ async fn turn(app: &App, calls: &Arc<Calls>) -> Result<bool, DbError> {
     let mut busy = false;
     let mut spaces: HashMap<SpaceId, HashMap<MachineId, Observation>> = HashMap::new();
     for rollout in &rollouts {
-        if !spaces.contains_key(&rollout.space) {
-            let seen = observations(&mut conn, rollout.space).await?;
-            spaces.insert(rollout.space, seen);
+        if let Entry::Vacant(space) = spaces.entry(rollout.space) {
+            space.insert(observations(&mut conn, rollout.space).await?);
         }
         let mut seen = spaces[&rollout.space].clone();
         seen.retain(|id, _| rollout.machines.iter().any(|machine| machine.machine == *id));
@@ -221,7 +221,7 @@ pub(super) async fn log_step(
     };
     tracing::info!(machine.id = %after.machine, machine.name = after.name, %from, %to, reason, "a machine took a step");
     let line = format!("{}: {from} → {to}{because}", after.name);
-    task_log_append(conn, task, Some(after.machine), now, category, &line).await
+    task_log_append(conn, task, Some(after.machine), now, category, &line).await.map(|_| ())
 }
 
 async fn set_state(
@@ -247,7 +247,7 @@ async fn set_state(
     let category = if state == RolloutState::Completed { LogCategory::Info } else { LogCategory::Warning };
     tracing::info!(rollout.id = %next.id, state = state.word(), reason = because, "a rollout changed");
     let at = app.clock.now();
-    task_log_append(conn, next.task, None, at, category, &format!("{}: {because}", state.word())).await
+    task_log_append(conn, next.task, None, at, category, &format!("{}: {because}", state.word())).await.map(|_| ())
 }
 
 /// Writes down that a call is about to be made.

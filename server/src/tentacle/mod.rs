@@ -3,6 +3,8 @@
 //! Used by the loops that run in the background (rollouts, tasks, health) and by discovery, never by a handler.
 //! `grpc` is the real thing and the only file of the portal that speaks the wire types; tests use a fake.
 
+#[doc(hidden)]
+pub mod fake;
 pub mod grpc;
 
 use std::path::Path;

@@ -1,0 +1,140 @@
+//! The programs that the harness starts: built by cargo if they are not, and where they are then.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+/// The packages that have a program which the harness starts.
+const PACKAGES: [&str; 4] = ["octopus-server", "tentacle", "suction-cup", "package"];
+
+/// Where the real programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `octopus-server`
+    pub server: PathBuf,
+    /// `tentacle`
+    pub tentacle: PathBuf,
+    /// `suction-cup`
+    pub suction_cup: PathBuf,
+    /// `install-package`
+    pub install_package: PathBuf,
+}
+
+/// What the tests of this process share.
+static FOR_TESTS: OnceCell<Programs> = OnceCell::const_new();
+
+impl Programs {
+    /// Builds the programs as they are released (`release`) or as they are developed. Blocks; cargo's words go to stderr.
+    pub fn build(release: bool) -> anyhow::Result<Self> {
+        let mut command = cargo("build");
+        command.arg("--bins");
+        for package in PACKAGES {
+            command.args(["--package", package]);
+        }
+        if release {
+            command.arg("--release");
+        }
+        Self::from_cargo(command)
+    }
+
+    /// The programs for tests, asked of cargo once per process. They are those that `cargo test --workspace` builds, in
+    /// the same variant: after it there is nothing left to build, and before it nothing is built twice.
+    pub async fn for_tests() -> anyhow::Result<&'static Self> {
+        FOR_TESTS
+            .get_or_try_init(|| async {
+                tokio::task::spawn_blocking(|| {
+                    let mut command = cargo("test");
+                    command.args(["--workspace", "--no-run", "--quiet", "--test", "*"]);
+                    Self::from_cargo(command)
+                })
+                .await?
+            })
+            .await
+    }
+
+    fn from_cargo(mut command: Command) -> anyhow::Result<Self> {
+        command.args(["--message-format", "json-render-diagnostics"]);
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+        if !output.status.success() {
+            bail!("cargo could not build the programs ({})", output.status);
+        }
+        Self::from_messages(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn from_messages(messages: &str) -> anyhow::Result<Self> {
+        let mut built: HashMap<String, PathBuf> = HashMap::new();
+        for line in messages.lines() {
+            // Other messages have other shapes, and are of no interest.
+            let Ok(artifact) = serde_json::from_str::<Artifact>(line) else { continue };
+            if let (Some(program), false) = (artifact.executable, artifact.profile.test) {
+                built.insert(artifact.target.name, program);
+            }
+        }
+        let mut take =
+            |name: &str| built.remove(name).with_context(|| format!("cargo did not build the program {name}"));
+        Ok(Self {
+            server: take("octopus-server")?,
+            tentacle: take("tentacle")?,
+            suction_cup: take("suction-cup")?,
+            install_package: take("install-package")?,
+        })
+    }
+}
+
+/// The cargo that started us, without what it told us of ourselves: build scripts would take that for a change.
+fn cargo(subcommand: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(subcommand);
+    for (name, _) in std::env::vars_os() {
+        let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_", "CARGO_CRATE_", "CARGO_BIN_NAME", "OUT_DIR"];
+        if name.to_str().is_some_and(|name| ours.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(&name);
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    target: Target,
+    profile: Profile,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(name: &str, test: bool) -> String {
+        format!(
+            r#"{{"reason":"compiler-artifact","target":{{"name":"{name}","kind":["bin"]}},"profile":{{"test":{test}}},"executable":"/t/{name}-{test}"}}"#
+        )
+    }
+
+    #[test]
+    fn programs_are_told_from_their_tests_and_a_missing_one_is_named() {
+        let names = ["octopus-server", "tentacle", "suction-cup", "install-package"];
+        let mut lines: Vec<String> =
+            names.iter().flat_map(|name| [message(name, true), message(name, false)]).collect();
+        lines.push(r#"{"reason":"build-finished","success":true}"#.to_owned());
+        let programs = Programs::from_messages(&lines.join("\n")).unwrap();
+        assert_eq!(programs.tentacle, PathBuf::from("/t/tentacle-false"));
+        let error = Programs::from_messages(&lines[2..].join("\n")).unwrap_err();
+        assert_eq!(error.to_string(), "cargo did not build the program octopus-server");
+    }
+}

@@ -1,0 +1,16 @@
+//! Everything that differs by platform: signals, children, files, the lock and the log. Called by `run.rs` only.
+//!
+//! Linux is here; Windows will join beside it. Nothing here decides anything: each function does one thing and says how
+//! it went, and no failure ends the program.
+
+mod children;
+mod files;
+mod lock;
+mod log;
+mod signals;
+
+pub use children::{Children, close_stdin, fault};
+pub use files::{bundled_names, count_launch, gather_last_words, keep_last_words, program_folder, reject, survey};
+pub use lock::{Lock, LockError, lock};
+pub use log::log;
+pub use signals::Signals;

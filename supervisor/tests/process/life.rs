@@ -1,0 +1,231 @@
+//! Launching, crashing, falling back, upgrading: the life of a Tentacle.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use crate::support::{PROVE, Place, STAY, send, stays, wait_until};
+use rustix::process::Signal;
+
+#[test]
+fn a_crashed_tentacle_is_restarted_at_once_and_its_last_words_are_kept() {
+    let place = Place::new();
+    let crash_thrice =
+        format!("[ $(wc -l <\"$OCTOPUS_TENTACLE_HOME/starts\") -gt 3 ] && {STAY}\necho last $$ >&2\nexit 7");
+    place.install("1.0.0", &crash_thrice);
+    let mut cup = place.run(&[]);
+    let starts = place.wait_for_starts(4);
+    assert!(starts[3].at - starts[0].at < 2_000_000_000, "{starts:?}");
+    let tail = format!(" s\nlast {}\n", starts[2].pid);
+    wait_until("last words", || place.read(&place.home.last_words()).ends_with(&tail));
+    assert!(place.read(&place.home.last_words()).starts_with("1.0.0 ended with exit code 7 after 0."));
+    assert_eq!(place.read(&place.home.stderr()), "", "truncated at each launch");
+    for file in [place.home.last_words(), place.home.stderr()] {
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(fs::metadata(place.home.supervisor()).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(cup.stop().code(), Some(0));
+    assert_eq!(place.log().lines().count(), 5, "one line for each start and one for the end: {}", place.log());
+}
+
+#[test]
+fn last_words_keep_the_tail_of_a_long_stderr() {
+    let place = Place::new();
+    place.install("1.0.0", "head -c 100000 /dev/zero | tr '\\0' x >&2; echo >&2; echo the end >&2; exit 1");
+    let mut cup = place.run(&[]);
+    wait_until("last words", || {
+        place.read(&place.home.last_words()).ends_with(
+            "xxx
+the end
+",
+        )
+    });
+    assert!(fs::metadata(place.home.last_words()).unwrap().len() <= 16 * 1024);
+    cup.stop();
+}
+
+#[test]
+fn the_fifth_end_within_the_window_brings_a_wait_and_then_one_probe_per_wait() {
+    let place = Place::new();
+    place.install("1.0.0", "exit 0");
+    let _cup = place.run(&[("SUCTION_CUP_WAIT_MIN_MS", "700"), ("SUCTION_CUP_WAIT_MAX_MS", "1000")]);
+    let starts = place.wait_for_starts(8);
+    let gaps: Vec<_> = starts.windows(2).map(|two| (two[1].at - two[0].at) / 1_000_000).collect();
+    assert!(gaps[..4].iter().sum::<u128>() < 700, "{gaps:?}");
+    assert!(gaps[4] >= 700 && gaps[5] >= 1_000 && gaps[6] >= 1_000, "{gaps:?}");
+}
+
+#[test]
+fn broken_newest_version_falls_back_within_ten_seconds() {
+    let place = Place::new();
+    place.install("1.9.0", STAY).prove("1.9.0").install("1.10.0", "exit 1");
+    let _cup = place.run(&[]);
+    let starts = place.wait_for_starts(4);
+    assert_eq!(place.started(), ["1.10.0", "1.10.0", "1.10.0", "1.9.0"]);
+    assert!(starts[3].at - starts[0].at < 10_000_000_000, "{starts:?}");
+    let broken = "1.10.0".parse().unwrap();
+    let verdict = place.read(&place.home.rejected(&broken));
+    assert!(verdict.starts_with("crashed It was launched 3 times"), "{verdict}");
+    assert_eq!(fs::metadata(place.home.launches(&broken)).unwrap().len(), 3);
+}
+
+#[test]
+fn a_version_that_nobody_confirms_falls_back() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).install("2.0.0", STAY);
+    let _cup = place.run(&[("SUCTION_CUP_PROBATION_MS", "500")]);
+    let starts = place.wait_for_starts(2);
+    assert_eq!(place.started(), ["2.0.0", "1.0.0"]);
+    assert!(starts[1].at - starts[0].at >= 450_000_000, "{starts:?}");
+    let verdict = place.read(&place.home.rejected(&"2.0.0".parse().unwrap()));
+    assert!(verdict.starts_with("unconfirmed "), "{verdict}");
+}
+
+#[test]
+fn an_unconfirmed_version_that_ignores_the_word_is_killed_after_the_grace() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).install("2.0.0", &format!("trap '' TERM; {STAY}"));
+    let _cup = place.run(&[("SUCTION_CUP_PROBATION_MS", "300"), ("SUCTION_CUP_GRACE_MS", "300")]);
+    place.wait_for_starts(2);
+    assert_eq!(place.started(), ["2.0.0", "1.0.0"]);
+    wait_until("last words", || place.read(&place.home.last_words()).contains("SIGKILL"));
+}
+
+#[test]
+fn a_proven_version_is_kept_and_then_nothing_wakes_suction_cup() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).install("2.0.0", &format!("{PROVE}; {STAY}"));
+    let cup = place.run(&[("SUCTION_CUP_PROBATION_MS", "300")]);
+    place.wait_for_starts(1);
+    assert!(stays(Duration::from_millis(1_000), || place.starts().len() == 1));
+    let before = cup.status("voluntary_ctxt_switches");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(cup.status("voluntary_ctxt_switches"), before);
+    assert_eq!(place.started(), ["2.0.0"]);
+    assert!(cup.status("VmRSS") < 6 * 1024, "a development build may be bigger than a release");
+}
+
+#[test]
+fn upgrades_are_handed_over_at_once_and_never_counted() {
+    let place = Place::new();
+    let upgrade = |next: &str| {
+        format!(
+            "cd \"$OCTOPUS_TENTACLE_HOME\" && mv next-{next} Applications/.Tentacle/{next} && \
+             : >supervisor/{next}.proven; exit 0"
+        )
+    };
+    for patch in 1..=6 {
+        let version = format!("1.0.{patch}");
+        let body = if patch == 6 { STAY.to_owned() } else { upgrade(&format!("1.0.{}", patch + 1)) };
+        place.install(&version, &body);
+        if patch > 1 {
+            fs::rename(place.home.tentacles().join(&version), place.home.path().join(format!("next-{version}")))
+                .unwrap();
+        }
+    }
+    let _cup = place.run(&[("SUCTION_CUP_CRASH_LIMIT", "2"), ("SUCTION_CUP_WAIT_MIN_MS", "60000")]);
+    let starts = place.wait_for_starts(6);
+    assert_eq!(place.started(), ["1.0.1", "1.0.2", "1.0.3", "1.0.4", "1.0.5", "1.0.6"]);
+    assert!(starts[5].at - starts[0].at < 3_000_000_000, "{starts:?}");
+}
+
+#[test]
+fn deleting_the_newest_version_rolls_back_at_its_next_end() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", STAY).prove("2.0.0");
+    let _cup = place.run(&[]);
+    let starts = place.wait_for_starts(1);
+    fs::remove_dir_all(place.home.tentacle(&"2.0.0".parse().unwrap())).unwrap();
+    assert!(stays(Duration::from_millis(300), || place.starts().len() == 1));
+    send(starts[0].pid, Signal::KILL);
+    place.wait_for_starts(2);
+    assert_eq!(place.started(), ["2.0.0", "1.0.0"]);
+}
+
+#[test]
+fn the_first_version_that_appears_is_launched() {
+    let place = Place::new();
+    let mut cup = place.run(&[]);
+    wait_until("the line in the log", || place.log().contains("no version"));
+    assert!(cup.is_running());
+    place.install("1.0.0", STAY);
+    place.wait_for_starts(1);
+    assert_eq!(cup.stop().code(), Some(0));
+}
+
+#[test]
+fn a_home_that_is_not_there_is_made() {
+    let place = Place::new();
+    fs::remove_dir_all(place.home.path()).unwrap();
+    let mut cup = place.run(&[]);
+    wait_until("the line in the log", || place.log().contains("no version"));
+    assert_eq!(cup.stop().code(), Some(0));
+}
+
+#[test]
+fn a_second_suction_cup_is_refused_and_a_dead_one_frees_the_home() {
+    let place = Place::new();
+    place.install("1.0.0", STAY);
+    let mut first = place.run(&[]);
+    place.wait_for_starts(1);
+    let mut second = place.run(&[]);
+    assert_eq!(second.wait().code(), Some(75));
+    assert!(place.log().contains("another Suction Cup has "), "{}", place.log());
+    first.child.kill().unwrap();
+    first.wait();
+    let mut third = place.run(&[]);
+    place.wait_for_starts(2);
+    assert!(third.is_running());
+    send(place.starts()[0].pid, Signal::KILL);
+}
+
+#[test]
+fn a_child_begins_with_clean_signals_files_and_environment() {
+    let place = Place::new();
+    let look = "{ grep -E '^Sig(Blk|Ign)' /proc/self/status; pwd; env; } >seen.tmp; mv seen.tmp seen";
+    place.install("1.0.0", &format!("{look}; {STAY}"));
+    let _cup = place.run(&[("OTHER_VARIABLE", "kept")]);
+    let seen = place.home.path().join("seen");
+    wait_until("what the child saw", || seen.exists());
+    let seen = place.read(&seen);
+    let home = place.home.path().display();
+    for line in [
+        "SigBlk:\t0000000000000000".to_owned(),
+        format!("{home}"),
+        "SUCTION_CUP_CONTRACT=1".to_owned(),
+        "SUCTION_CUP_VERSION=1.0.0".to_owned(),
+        format!("OCTOPUS_TENTACLE_HOME={home}"),
+        "OTHER_VARIABLE=kept".to_owned(),
+    ] {
+        assert!(seen.lines().any(|seen| seen == line), "{line} in {seen}");
+    }
+    // glibc ignores its own two signals, 32 and 33, in what it spawns.
+    let ignored = seen.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & !(3 << 31), 0, "{ignored}");
+}
+
+#[test]
+fn a_child_inherits_no_open_file_of_suction_cup() {
+    let place = Place::new();
+    place.install("1.0.0", STAY);
+    let cup = place.run(&[]);
+    let pid = place.wait_for_starts(1)[0].pid;
+    // Beside what the test itself leaves open in its children.
+    let files = |pid: u32| -> Vec<String> {
+        let target = |file: u32| fs::read_link(format!("/proc/{pid}/fd/{file}")).ok();
+        (3..1024).filter_map(target).map(|path| path.display().to_string()).collect()
+    };
+    let child = u32::try_from(pid).unwrap();
+    wait_until("sleep", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
+    let own = files(cup.child.id());
+    assert!(own.iter().any(|file| file.starts_with("socket:")), "{own:?}");
+    let home = place.home.path().display().to_string();
+    let leaked: Vec<_> = files(child)
+        .into_iter()
+        .filter(|file| file.starts_with("socket:") || file.starts_with("anon_inode:") || *file == home)
+        .collect();
+    assert_eq!(leaked, Vec::<String>::new());
+    assert_eq!(fs::read_link(format!("/proc/{pid}/fd/0")).unwrap().to_str(), Some("/dev/null"));
+    assert_eq!(fs::read_link(format!("/proc/{pid}/fd/2")).unwrap(), place.home.stderr());
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), place.home.path());
+}

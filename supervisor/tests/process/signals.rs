@@ -1,0 +1,114 @@
+//! Ending, and not ending, by signals.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Place, STAY, is_alive, send, stays, wait_until};
+use rustix::process::Signal;
+
+#[test]
+fn a_stop_ends_the_tentacle_and_then_suction_cup() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        place.install("1.0.0", STAY);
+        let mut cup = place.run(&[]);
+        let pid = place.wait_for_starts(1)[0].pid;
+        cup.signal(signal);
+        assert_eq!(cup.wait().code(), Some(0));
+        assert!(!is_alive(pid));
+        assert_eq!(place.starts().len(), 1);
+        assert!(place.read(&place.home.last_words()).contains("SIGTERM"));
+    }
+}
+
+#[test]
+fn a_tentacle_that_ignores_the_stop_is_killed_and_a_second_stop_shortens_nothing() {
+    let place = Place::new();
+    place.install("1.0.0", &format!("trap '' TERM; : >deaf; {STAY}"));
+    let mut cup = place.run(&[("SUCTION_CUP_GRACE_MS", "1000")]);
+    let pid = place.wait_for_starts(1)[0].pid;
+    wait_until("deaf ears", || place.home.path().join("deaf").exists());
+    let begun = Instant::now();
+    cup.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(cup.stop().code(), Some(0));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn a_stop_during_a_wait_ends_at_once() {
+    let place = Place::new();
+    place.install("1.0.0", "exit 1");
+    let mut cup = place.run(&[]);
+    wait_until("the wait", || place.log().contains("launching 1.0.0 in 30.0 s"));
+    let begun = Instant::now();
+    assert_eq!(cup.stop().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_eq!(place.starts().len(), 5);
+}
+
+#[test]
+fn signals_from_strangers_change_nothing() {
+    let place = Place::new();
+    place.install("1.0.0", STAY);
+    let mut cup = place.run(&[]);
+    place.wait_for_starts(1);
+    for signal in [
+        Signal::HUP,
+        Signal::PIPE,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::CHILD,
+        Signal::QUIT,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::IO,
+        Signal::XCPU,
+        Signal::XFSZ,
+    ] {
+        for _ in 0..20 {
+            cup.signal(signal);
+        }
+        assert!(stays(Duration::from_millis(30), || cup.is_running()), "{signal:?}");
+    }
+    assert_eq!(place.starts().len(), 1);
+    assert_eq!(cup.stop().code(), Some(0));
+}
+
+#[test]
+fn a_stopped_and_continued_tentacle_is_left_alone() {
+    let place = Place::new();
+    place.install("1.0.0", STAY);
+    let _cup = place.run(&[]);
+    let pid = place.wait_for_starts(1)[0].pid;
+    for _ in 0..10 {
+        send(pid, Signal::STOP);
+        send(pid, Signal::CONT);
+    }
+    assert!(stays(Duration::from_millis(300), || place.starts().len() == 1 && is_alive(pid)));
+}
+
+#[test]
+fn every_terminating_signal_as_cause_of_death_is_restarted_and_told() {
+    let place = Place::new();
+    place.install("1.0.0", STAY);
+    let _cup = place.run(&[("SUCTION_CUP_CRASH_LIMIT", "1000"), ("SUCTION_CUP_CRASH_WINDOW_MS", "1")]);
+    let deadly = (1..32).filter(|number| ![17, 18, 19, 20, 21, 22, 23, 28].contains(number));
+    for (count, number) in deadly.enumerate() {
+        let pid = place.wait_for_starts(count + 1)[count].pid;
+        send(pid, Signal::from_named_raw(number).unwrap());
+        let words = format!("was killed by signal {number} (");
+        wait_until(&words, || place.read(&place.home.last_words()).contains(&words));
+    }
+}
+
+#[test]
+fn a_left_behind_grandchild_does_not_hold_up_the_restart() {
+    let place = Place::new();
+    // It keeps stdout and stderr open.
+    place.install("1.0.0", &format!("[ $(wc -l <starts) -gt 1 ] && {STAY}\n(exec sleep 5) & exit 1"));
+    let _cup = place.run(&[]);
+    let starts = place.wait_for_starts(2);
+    assert!(starts[1].at - starts[0].at < 2_000_000_000, "{starts:?}");
+}

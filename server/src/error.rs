@@ -134,7 +134,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The text with a capital letter and a full stop.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
     let stop = if text.ends_with(['.', '!', '?', ')']) { "" } else { "." };

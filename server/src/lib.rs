@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod discovery;
 pub mod error;
 pub mod health;
 pub mod ids;
@@ -24,6 +25,7 @@ pub mod routes;
 pub mod run;
 pub mod store;
 mod sys;
+pub mod tasks;
 pub mod tentacle;
 #[doc(hidden)]
 pub mod testing;

@@ -203,6 +203,13 @@ pub async fn rollout_machine_get(
     row.map(MachineRow::read).transpose()
 }
 
+/// The rollout that has a machine in flight.
+pub async fn rollout_in_flight(conn: &mut Connection, machine: MachineId) -> Result<Option<RolloutId>, DbError> {
+    let sql = "SELECT rollout_id FROM rollout_machines WHERE machine_id = $1
+               AND phase IN ('Checking', 'Uploading', 'Installing', 'Restarting', 'Proving') ORDER BY rollout_id DESC";
+    Ok(sqlx::query_scalar(sql).bind(machine).fetch_optional(conn).await?)
+}
+
 /// The packages that a rollout carries.
 pub async fn rollout_packages(conn: &mut Connection, id: RolloutId) -> Result<Vec<RolloutPackage>, DbError> {
     let sql = "SELECT runtime, sha256, size FROM rollout_packages WHERE rollout_id = $1 ORDER BY runtime";

@@ -208,7 +208,7 @@ pub async fn task_cancel_request(
     Ok(result.rows_affected() > 0)
 }
 
-/// Appends a line to a task's log and marks the task where the line is a warning or an error. Returns the line's number.
+/// Appends a line to a task's log and marks the task where the line is a warning or an error.
 pub async fn task_log_append(
     conn: &mut Connection,
     id: TaskId,
@@ -216,22 +216,21 @@ pub async fn task_log_append(
     at: Timestamp,
     category: LogCategory,
     message: &str,
-) -> Result<i64, DbError> {
-    let number = sqlx::query_scalar(
-        "INSERT INTO task_log (task_id, machine_id, occurred_at, category, message) \
-         VALUES ($1, $2, $3, $4, $5) RETURNING id",
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO task_log (task_id, machine_id, occurred_at, category, message) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(id)
     .bind(machine)
     .bind(at)
     .bind(category.word())
     .bind(message)
-    .fetch_one(&mut *conn)
+    .execute(&mut *conn)
     .await?;
     let mark = "UPDATE tasks SET updated_at = CASE WHEN updated_at < $2 THEN $2 ELSE updated_at END, \
                 has_warnings = has_warnings OR $3 WHERE id = $1";
     sqlx::query(mark).bind(id).bind(at).bind(category != LogCategory::Info).execute(conn).await?;
-    Ok(number)
+    Ok(())
 }
 
 /// The lines of a task's log after the one with the number `after` (0 for the first), at most [`LOG_PAGE_MAX`].
@@ -403,7 +402,8 @@ mod tests {
         let (_folder, db) = db().await;
         let mut tx = db.write().await.unwrap();
         let id = task_insert(&mut tx, &health(serde_json::Value::Null), Timestamp(5)).await.unwrap();
-        let first = task_log_append(&mut tx, id, None, Timestamp(6), LogCategory::Info, "one").await.unwrap();
+        task_log_append(&mut tx, id, None, Timestamp(6), LogCategory::Info, "one").await.unwrap();
+        let first = task_log(&mut tx, id, 0).await.unwrap()[0].number;
         assert!(!task_get(&mut tx, SpaceId::DEFAULT, id).await.unwrap().unwrap().has_warnings);
         let machine = Some(MachineId(7));
         task_log_append(&mut tx, id, machine, Timestamp(7), LogCategory::Warning, "two").await.unwrap();

@@ -1,0 +1,259 @@
+//! What handlers of the REST API take out of a request: bodies, query strings, ids and the space.
+//!
+//! Clients differ in how they write names, so bodies and queries are read without regard to case, and what nobody asked
+//! for is ignored. Whatever cannot be read is answered with 400 and a sentence that names it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::ids::SpaceId;
+
+/// A request's JSON body as a `T`, names in any case, unknown names ignored.
+pub(super) struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        // The router's limit on bodies holds here.
+        let bytes = Bytes::from_request(request, app).await;
+        let bytes = bytes.map_err(|error| ApiError::new(error.status(), "The request's body could not be read."))?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::bad_request(format!("The request's body is not JSON: {error}.")))?;
+        bind(value).map(Self)
+    }
+}
+
+/// Reads a JSON value as a `T`, names in any case, unknown names ignored.
+pub(super) fn bind<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    T::deserialize(AnyCase(value))
+        .map_err(|error| ApiError::bad_request(format!("The request's body is not what is wanted here: {error}.")))
+}
+
+/// A JSON value whose objects are matched to a struct's fields without regard to case. The keys of maps are data and stay.
+struct AnyCase(Value);
+
+impl IntoDeserializer<'_, serde_json::Error> for AnyCase {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for AnyCase {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let Value::Object(object) = self.0 else { return self.0.deserialize_struct(name, fields, visitor) };
+        // A client may write one name in two cases; then one of the two counts.
+        let mut found: HashMap<&'static str, Self> = HashMap::new();
+        for (key, value) in object {
+            if let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(&key)) {
+                found.insert(field, Self(value));
+            }
+        }
+        visitor.visit_map(MapDeserializer::new(found.into_iter()))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Self))),
+            other => other.deserialize_seq(visitor),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+/// A request's query string: names in any case, the last one counts, an empty value is none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Query(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let pairs = pairs.map_err(|error| ApiError::bad_request(format!("The query cannot be read: {error}.")))?;
+        Ok(Self::of(pairs.0))
+    }
+}
+
+impl Query {
+    pub(super) fn of(pairs: Vec<(String, String)>) -> Self {
+        let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        Self(pairs.map(|(name, value)| (name.to_lowercase(), value)).collect())
+    }
+
+    /// The value as it stands.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(&name.to_lowercase()).map(String::as_str)
+    }
+
+    /// The value as a `T`.
+    pub(super) fn one<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let read = |text: &str| text.trim().parse().map_err(|error| wrong(name, error));
+        self.text(name).map(read).transpose()
+    }
+
+    /// The value as a list joined by commas; empty where there is none.
+    pub(super) fn list<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Vec<T>, ApiError> {
+        let items = self.text(name).unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(|item| item.parse().map_err(|error| wrong(name, error))).collect()
+    }
+
+    /// The value as `true` or `false`, in any case.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.text(name).map(str::to_lowercase).as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(wrong(name, "it must be true or false")),
+        }
+    }
+}
+
+fn wrong(name: &str, error: impl fmt::Display) -> ApiError {
+    ApiError::bad_request(format!("The query's {name} cannot be read: {error}."))
+}
+
+/// The `{id}` of the path as a `T`. What is no id of that kind names nothing, so the answer is 404.
+pub(super) struct Id<T>(pub T);
+
+impl<T: FromStr<Err: fmt::Display>, S: Send + Sync> FromRequestParts<S> for Id<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = path_parameter(parts, state, "id").await.unwrap_or_default();
+        text.parse().map(Self).map_err(|error| ApiError::not_found(format!("There is no such resource: {error}.")))
+    }
+}
+
+async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
+    let parameters = RawPathParams::from_request_parts(parts, state).await.ok()?;
+    parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+/// The space of the path; the default one where the path names none.
+pub(super) struct Space(pub SpaceId);
+
+impl FromRequestParts<App> for Space {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Some(text) = path_parameter(parts, app, "space").await else { return Ok(Self(SpaceId::DEFAULT)) };
+        let is_default = text.parse() == Ok(SpaceId::DEFAULT) || text.eq_ignore_ascii_case(super::spaces::DEFAULT_SLUG);
+        if is_default { Ok(Self(SpaceId::DEFAULT)) } else { Err(super::nothing_here(parts.uri.path())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::EnvironmentId;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Inner {
+        communication_style: String,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Outer {
+        name: String,
+        sort_order: Option<i64>,
+        environment_ids: Vec<EnvironmentId>,
+        endpoint: Option<Inner>,
+        #[serde(default)]
+        variables: HashMap<String, String>,
+    }
+
+    #[test]
+    fn names_in_any_case_are_one_name_and_unknown_ones_are_ignored() {
+        let body = serde_json::json!({
+            "name": "a", "SORTORDER": 3, "environmentIds": ["Environments-1"], "spaceId": "Spaces-1", "SpaceId": 1,
+            "Endpoint": {"communicationStyle": "TentaclePassive", "Extra": {}},
+            "variables": {"Color": "red", "color": "blue"},
+        });
+        let outer: Outer = bind(body).ok().unwrap();
+        assert_eq!((outer.name.as_str(), outer.sort_order), ("a", Some(3)));
+        assert_eq!(outer.environment_ids, [EnvironmentId(1)]);
+        assert_eq!(outer.endpoint.unwrap().communication_style, "TentaclePassive");
+        assert_eq!(outer.variables["Color"], "red", "the keys of a map are data");
+        assert_eq!(outer.variables["color"], "blue");
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_kind_is_refused() {
+        for body in [
+            serde_json::json!({}),
+            serde_json::json!([]),
+            serde_json::json!(null),
+            serde_json::json!({"Name": 1, "EnvironmentIds": []}),
+            serde_json::json!({"Name": "a", "EnvironmentIds": ["Machines-1"]}),
+            serde_json::json!({"Name": "a", "EnvironmentIds": [], "Endpoint": "x"}),
+        ] {
+            assert!(bind::<Outer>(body.clone()).is_err(), "{body}");
+        }
+        let nulls = serde_json::json!({"Name": "a", "EnvironmentIds": [], "SortOrder": null, "Endpoint": null});
+        assert!(bind::<Outer>(nulls).is_ok());
+    }
+
+    #[test]
+    fn a_query_is_read_without_regard_to_case() {
+        let pairs = [("IDs", "Environments-1, Environments-2"), ("isDisabled", "True"), ("take", "5"), ("name", "")];
+        let query = Query::of(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+        assert_eq!(query.list("ids").ok(), Some(vec![EnvironmentId(1), EnvironmentId(2)]));
+        assert_eq!(query.flag("isdisabled").ok(), Some(Some(true)));
+        assert_eq!(query.one("Take").ok(), Some(Some(5)));
+        assert_eq!(query.text("name"), None);
+        assert!(query.flag("take").is_err());
+        assert!(query.list::<EnvironmentId>("take").is_err());
+    }
+}

@@ -1,0 +1,259 @@
+//! Environments, their machines and the summary of everything in one call.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use contract::EnvironmentName;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bind::{Body, Id, Query, Space};
+use super::fleet::{Seen, fleet};
+use super::machine_resource;
+use super::machines::Filter;
+use super::page::{List, Page};
+use crate::app::App;
+use crate::auth::ApiUser;
+use crate::db::environments::{
+    environment_delete, environment_get, environment_insert, environment_list, environment_update,
+};
+use crate::db::{Connection, DbError};
+use crate::error::ApiError;
+use crate::ids::{EnvironmentId, SpaceId};
+use crate::live::Change;
+use crate::model::{Environment, NewEnvironment};
+
+/// Environments on a page where nothing else is said.
+const TAKE_DEFAULT: u32 = 10;
+
+/// Machines of an environment on a page where nothing else is said.
+const MACHINES_TAKE_DEFAULT: u32 = 20;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/environments", get(list).post(create))
+        .route("/environments/v2", get(list))
+        .route("/environments/all", get(all))
+        .route("/environments/summary", get(summary))
+        .route("/environments/{id}", get(one).put(update).delete(remove))
+        .route("/environments/{id}/machines", get(machines))
+}
+
+fn resource(environment: &Environment) -> Value {
+    let link = format!("{}/environments/{}", super::base(environment.space), environment.id);
+    json!({
+        "Id": environment.id,
+        "SpaceId": environment.space,
+        "Name": environment.name.as_str(),
+        "Slug": environment.slug,
+        "Type": "Static",
+        "Description": environment.description,
+        "SortOrder": environment.sort_order,
+        "IsDisabled": environment.is_disabled,
+        "UseGuidedFailure": false,
+        "AllowDynamicInfrastructure": false,
+        "EnvironmentTags": [],
+        "ExtensionSettings": [],
+        "Links": {
+            "Self": link,
+            "Machines": format!("{link}/machines{{?skip,take,partialName,roles,isDisabled,healthStatuses,commStyles}}"),
+        },
+    })
+}
+
+fn passes(environment: &Environment, query: &Query) -> Result<bool, ApiError> {
+    let ids = query.list::<EnvironmentId>("ids")?;
+    let name = environment.name.as_str().to_lowercase();
+    let wanted = |filter: &str| query.text(filter).map(str::to_lowercase);
+    Ok((ids.is_empty() || ids.contains(&environment.id))
+        && wanted("name").is_none_or(|wanted| wanted == name)
+        && wanted("partialName").is_none_or(|wanted| name.contains(&wanted)))
+}
+
+async fn filtered(app: &App, space: SpaceId, query: &Query) -> Result<Vec<Environment>, ApiError> {
+    let mut conn = app.db.read().await?;
+    let mut found = Vec::new();
+    for environment in environment_list(&mut conn, space).await? {
+        if passes(&environment, query)? {
+            found.push(environment);
+        }
+    }
+    Ok(found)
+}
+
+async fn list(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    query: Query,
+) -> Result<Json<Page<Value>>, ApiError> {
+    let found = filtered(&app, space, &query).await?;
+    let path = format!("{}/environments", super::base(space));
+    let filters = &["ids", "name", "partialName"];
+    let shape = List { item_type: "Environment", path: &path, filters, has_all: true };
+    Ok(Json(shape.cut(found.iter().map(resource).collect(), &query, TAKE_DEFAULT)?))
+}
+
+async fn all(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    query: Query,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    Ok(Json(filtered(&app, space, &query).await?.iter().map(resource).collect()))
+}
+
+async fn one(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<EnvironmentId>,
+) -> Result<Json<Value>, ApiError> {
+    let mut conn = app.db.read().await?;
+    Ok(Json(resource(&find(&mut conn, space, id).await?)))
+}
+
+async fn find(conn: &mut Connection, space: SpaceId, id: EnvironmentId) -> Result<Environment, ApiError> {
+    environment_get(conn, space, id).await?.ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: EnvironmentId) -> ApiError {
+    ApiError::not_found(format!("The environment {id}"))
+}
+
+/// What a client says of an environment. In an update, what is left out stays as it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EnvironmentBody {
+    name: Option<String>,
+    description: Option<String>,
+    sort_order: Option<i64>,
+    is_disabled: Option<bool>,
+}
+
+impl EnvironmentBody {
+    fn read(self, old: Option<&Environment>) -> Result<NewEnvironment, ApiError> {
+        let name = self.name.or_else(|| old.map(|old| old.name.as_str().to_owned())).unwrap_or_default();
+        let name: EnvironmentName = name.parse().map_err(|error| ApiError::bad_request(format!("{error}.")))?;
+        let description = self.description.or_else(|| old.map(|old| old.description.clone())).unwrap_or_default();
+        let is_disabled = self.is_disabled.unwrap_or_else(|| old.is_some_and(|old| old.is_disabled));
+        Ok(NewEnvironment { name, description, sort_order: self.sort_order, is_disabled })
+    }
+}
+
+async fn create(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Body(body): Body<EnvironmentBody>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let new = body.read(None)?;
+    let mut tx = app.db.write().await?;
+    let environment = environment_insert(&mut tx, space, &new).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Environment(environment.id));
+    Ok((StatusCode::CREATED, Json(resource(&environment))))
+}
+
+async fn update(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<EnvironmentId>,
+    Body(body): Body<EnvironmentBody>,
+) -> Result<Json<Value>, ApiError> {
+    let mut tx = app.db.write().await?;
+    let new = body.read(Some(&find(&mut tx, space, id).await?))?;
+    let environment = environment_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Environment(id));
+    Ok(Json(resource(&environment)))
+}
+
+async fn remove(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<EnvironmentId>,
+) -> Result<Json<Value>, ApiError> {
+    let mut tx = app.db.write().await?;
+    if !environment_delete(&mut tx, space, id).await? {
+        return Err(not_found(id));
+    }
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Environment(id));
+    Ok(Json(json!({})))
+}
+
+async fn machines(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<EnvironmentId>,
+    query: Query,
+) -> Result<Json<Page<Value>>, ApiError> {
+    find(&mut *app.db.read().await?, space, id).await?;
+    let filter = Filter::of(&query)?;
+    let now = app.now();
+    let all = fleet(&app, space).await?.into_iter().filter(|seen| seen.machine.environments.contains(&id));
+    let found = all.filter(|seen| filter.passes(seen)).map(|seen| machine_resource::resource(&seen, now)).collect();
+    let path = format!("{}/environments/{id}/machines", super::base(space));
+    let shape = List { item_type: "Machine", path: &path, filters: &Filter::NAMES, has_all: false };
+    Ok(Json(shape.cut(found, &query, MACHINES_TAKE_DEFAULT)?))
+}
+
+async fn summary(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    query: Query,
+) -> Result<Json<Value>, ApiError> {
+    let environments = filtered(&app, space, &query).await?;
+    let all = fleet(&app, space).await?;
+    let of = |environment: &Environment| -> Vec<&Seen> {
+        all.iter().filter(|seen| seen.machine.environments.contains(&environment.id)).collect()
+    };
+    let summaries = environments.iter().map(|environment| {
+        let mut summary = summarise(&of(environment));
+        summary.insert("Environment".to_owned(), resource(environment));
+        Value::Object(summary)
+    });
+    let summaries: Vec<Value> = summaries.collect();
+    let shown = |seen: &&Seen| environments.iter().any(|shown| seen.machine.environments.contains(&shown.id));
+    let mut whole = summarise(&all.iter().filter(shown).collect::<Vec<_>>());
+    whole.insert("EnvironmentSummaries".to_owned(), summaries.into());
+    whole.insert("Links".to_owned(), json!({ "Self": format!("{}/environments/summary", super::base(space)) }));
+    Ok(Json(Value::Object(whole)))
+}
+
+/// What there is to say of some machines. A disabled one is counted, and never asked to be upgraded.
+fn summarise(machines: &[&Seen]) -> serde_json::Map<String, Value> {
+    let mut health: BTreeMap<&str, usize> =
+        ["Healthy", "Unavailable", "Unknown", "HasWarnings", "Unhealthy"].map(|word| (word, 0)).into();
+    let mut disabled = 0;
+    for seen in machines {
+        match seen.machine.is_disabled {
+            true => disabled += 1,
+            false => *health.entry(seen.health_status()).or_default() += 1,
+        }
+    }
+    let to_upgrade: Vec<_> =
+        machines.iter().filter(|seen| seen.can_be_upgraded() && !seen.machine.is_disabled).collect();
+    let endpoints = BTreeMap::from([(machine_resource::COMMUNICATION_STYLE, machines.len())]);
+    let fields = [
+        ("TotalMachines", json!(machines.len())),
+        ("TotalDisabledMachines", json!(disabled)),
+        ("MachineHealthStatusSummaries", json!(health)),
+        ("MachineEndpointSummaries", json!(endpoints)),
+        ("DeploymentTargetSummaries", json!(endpoints)),
+        ("MachineTenantSummaries", json!({})),
+        ("MachineTenantTagSummaries", json!({})),
+        ("TentacleUpgradesRequired", json!(!to_upgrade.is_empty())),
+        ("MachineIdsForTentacleUpgrade", json!(to_upgrade.iter().map(|seen| seen.machine.id).collect::<Vec<_>>())),
+        ("MachineIdsForCalamariUpgrade", json!([])),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,322 @@
+//! Machines: as people described them, beside what is known of them.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use contract::Thumbprint;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bind::{Body, Id, Query, Space};
+use super::fleet::{Seen, fleet, seen};
+use super::machine_resource::{COMMUNICATION_STYLE, discovered, resource};
+use super::page::{List, Page, Slice, TAKE_DEFAULT};
+use super::tasks;
+use crate::app::App;
+use crate::auth::ApiUser;
+use crate::db::DbError;
+use crate::db::machines::{machine_delete, machine_get, machine_insert, machine_list, machine_update};
+use crate::db::tasks::{TASK_PAGE_MAX, TaskFilter, task_list};
+use crate::discovery::discover;
+use crate::error::ApiError;
+use crate::ids::{EnvironmentId, MachineId, SpaceId};
+use crate::live::Change;
+use crate::model::machine::TENTACLE_PORT;
+use crate::model::{Address, Contact, Machine, NewMachine};
+use crate::rollout::create::Selection;
+use crate::tasks::task_create_health;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/machines", get(list).post(create))
+        .route("/machines/all", get(all))
+        .route("/machines/discover", get(discovery))
+        .route("/machines/{id}", get(one).put(update).delete(remove))
+        .route("/machines/{id}/connection", get(connection))
+        .route("/machines/{id}/tasks", get(machine_tasks))
+        .route("/machineroles/all", get(roles))
+}
+
+/// Which machines a list shows.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    ids: Vec<MachineId>,
+    name: Option<String>,
+    partial_name: Option<String>,
+    roles: Vec<String>,
+    is_disabled: Option<bool>,
+    health_statuses: Vec<String>,
+    comm_styles: Vec<String>,
+    environments: Vec<EnvironmentId>,
+    thumbprint: Option<Thumbprint>,
+}
+
+impl Filter {
+    pub(super) const NAMES: [&'static str; 9] = [
+        "ids",
+        "name",
+        "partialName",
+        "roles",
+        "isDisabled",
+        "healthStatuses",
+        "commStyles",
+        "environmentIds",
+        "thumbprint",
+    ];
+
+    pub(super) fn of(query: &Query) -> Result<Self, ApiError> {
+        Ok(Self {
+            ids: query.list("ids")?,
+            name: query.text("name").map(str::to_lowercase),
+            partial_name: query.text("partialName").map(str::to_lowercase),
+            roles: query.list("roles")?,
+            is_disabled: query.flag("isDisabled")?,
+            health_statuses: query.list("healthStatuses")?,
+            comm_styles: query.list("commStyles")?,
+            environments: query.list("environmentIds")?,
+            thumbprint: query.one("thumbprint")?,
+        })
+    }
+
+    pub(super) fn passes(&self, seen: &Seen) -> bool {
+        fn has(wanted: &[String], is: &str) -> bool {
+            wanted.is_empty() || wanted.iter().any(|wanted| wanted.to_lowercase() == is.to_lowercase())
+        }
+        let machine = &seen.machine;
+        let name = machine.name.to_lowercase();
+        (self.ids.is_empty() || self.ids.contains(&machine.id))
+            && self.name.as_ref().is_none_or(|wanted| *wanted == name)
+            && self.partial_name.as_ref().is_none_or(|wanted| name.contains(wanted))
+            && (self.roles.is_empty() || machine.roles.iter().any(|role| has(&self.roles, role)))
+            && self.is_disabled.is_none_or(|wanted| wanted == machine.is_disabled)
+            && has(&self.health_statuses, seen.health_status())
+            && has(&self.comm_styles, COMMUNICATION_STYLE)
+            && (self.environments.is_empty() || machine.environments.iter().any(|id| self.environments.contains(id)))
+            && self.thumbprint.is_none_or(|wanted| wanted == machine.thumbprint)
+    }
+}
+
+async fn filtered(app: &App, space: SpaceId, query: &Query) -> Result<Vec<Value>, ApiError> {
+    let filter = Filter::of(query)?;
+    let now = app.now();
+    let all = fleet(app, space).await?;
+    Ok(all.iter().filter(|seen| filter.passes(seen)).map(|seen| resource(seen, now)).collect())
+}
+
+async fn list(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    query: Query,
+) -> Result<Json<Page<Value>>, ApiError> {
+    let found = filtered(&app, space, &query).await?;
+    let path = format!("{}/machines", super::base(space));
+    let shape = List { item_type: "Machine", path: &path, filters: &Filter::NAMES, has_all: true };
+    Ok(Json(shape.cut(found, &query, TAKE_DEFAULT)?))
+}
+
+async fn all(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    query: Query,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    Ok(Json(filtered(&app, space, &query).await?))
+}
+
+async fn one(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(resource(&seen(&app, space, id).await?, app.now())))
+}
+
+/// Where a machine is, as a client says it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EndpointBody {
+    communication_style: Option<String>,
+    uri: Option<String>,
+    thumbprint: Option<String>,
+}
+
+/// What a client says of a machine. In an update, what is left out stays as it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct MachineBody {
+    name: Option<String>,
+    environment_ids: Option<Vec<EnvironmentId>>,
+    roles: Option<Vec<String>>,
+    endpoint: Option<EndpointBody>,
+    uri: Option<String>,
+    thumbprint: Option<String>,
+    is_disabled: Option<bool>,
+}
+
+impl MachineBody {
+    fn read(self, old: Option<Machine>) -> Result<NewMachine, ApiError> {
+        let bad = |error: String| ApiError::bad_request(format!("{error}."));
+        let endpoint = self.endpoint.unwrap_or_default();
+        if let Some(style) = endpoint.communication_style.filter(|style| style != COMMUNICATION_STYLE) {
+            return Err(ApiError::bad_request(format!(
+                "This portal speaks to machines of the style {COMMUNICATION_STYLE} only, not {style}."
+            )));
+        }
+        // The endpoint is where clients write them; the fields beside it are the elder spelling.
+        let uri = endpoint.uri.or(self.uri).map(|uri| uri.parse::<Address>().map_err(|error| bad(error.to_string())));
+        let thumbprint = endpoint.thumbprint.or(self.thumbprint).map(|text| {
+            text.parse::<Thumbprint>().map_err(|error| bad(format!("Endpoint.Thumbprint is no thumbprint: {error}")))
+        });
+        let missing = |what: &str| ApiError::bad_request(format!("A machine needs {what}."));
+        let old = old.as_ref();
+        let kept_address = old.map(|old| old.address.clone());
+        Ok(NewMachine {
+            name: self.name.or_else(|| old.map(|old| old.name.clone())).ok_or_else(|| missing("a Name"))?,
+            address: uri.transpose()?.or(kept_address).ok_or_else(|| missing("an Endpoint.Uri"))?,
+            thumbprint: thumbprint
+                .transpose()?
+                .or(old.map(|old| old.thumbprint))
+                .ok_or_else(|| missing("an Endpoint.Thumbprint"))?,
+            is_disabled: self.is_disabled.unwrap_or_else(|| old.is_some_and(|old| old.is_disabled)),
+            environments: self.environment_ids.or_else(|| old.map(|old| old.environments.clone())).unwrap_or_default(),
+            roles: self.roles.or_else(|| old.map(|old| old.roles.clone())).unwrap_or_default(),
+        })
+    }
+}
+
+async fn create(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Body(body): Body<MachineBody>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let new = body.read(None)?;
+    let mut tx = app.db.write().await?;
+    let machine = machine_insert(&mut tx, space, &new, app.now()).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Machine(machine.id));
+    app.live.poke_health();
+    Ok((StatusCode::CREATED, Json(resource(&seen(&app, space, machine.id).await?, app.now()))))
+}
+
+async fn update(
+    State(app): State<App>,
+    ApiUser(user): ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+    Body(body): Body<MachineBody>,
+) -> Result<Json<Value>, ApiError> {
+    let mut tx = app.db.write().await?;
+    let old = machine_get(&mut tx, space, id).await?.ok_or_else(|| not_found(id))?;
+    let before = (old.address.clone(), old.thumbprint);
+    let new = body.read(Some(old))?;
+    let is_elsewhere = before != (new.address.clone(), new.thumbprint);
+    machine_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Machine(id));
+    if is_elsewhere && !new.is_disabled {
+        // What is known of it was seen at the old address.
+        task_create_health(&app, space, &user.username, &Selection::Machines(vec![id])).await?;
+    }
+    Ok(Json(resource(&seen(&app, space, id).await?, app.now())))
+}
+
+async fn remove(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+) -> Result<Json<Value>, ApiError> {
+    let mut tx = app.db.write().await?;
+    if !machine_delete(&mut tx, space, id).await? {
+        return Err(not_found(id));
+    }
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Machine(id));
+    app.live.poke_orchestrator();
+    Ok(Json(json!({})))
+}
+
+fn not_found(id: MachineId) -> ApiError {
+    ApiError::not_found(format!("The machine {id}"))
+}
+
+async fn discovery(
+    State(app): State<App>,
+    _user: ApiUser,
+    _space: Space,
+    query: Query,
+) -> Result<Json<Value>, ApiError> {
+    let host = query.text("host").ok_or_else(|| ApiError::bad_request("Say which host: ?host=server1.example.com."))?;
+    if let Some(style) = query.text("type").filter(|style| !style.eq_ignore_ascii_case(COMMUNICATION_STYLE)) {
+        return Err(ApiError::bad_request(format!(
+            "This portal discovers machines of the style {COMMUNICATION_STYLE} only, not {style}."
+        )));
+    }
+    let port = query.one("port")?.unwrap_or(TENTACLE_PORT);
+    let address = Address::new(host, port).map_err(|error| ApiError::bad_request(format!("{error}.")))?;
+    let found = discover(&app, &address).await;
+    let thumbprint = found.map_err(|error| ApiError::bad_request(format!("No Tentacle was found: {error}.")))?;
+    Ok(Json(discovered(&address, thumbprint)))
+}
+
+async fn connection(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+) -> Result<Json<Value>, ApiError> {
+    let seen = seen(&app, space, id).await?;
+    let link = format!("{}/machines/{id}/connection", super::base(space));
+    let tried_at = seen.facts.as_ref().map(|facts| facts.tried_at.rfc3339());
+    let category = match seen.facts.as_ref().map(|facts| &facts.contact) {
+        Some(Contact::Answered) | None => "Info",
+        Some(Contact::Silent { .. } | Contact::Refused { .. }) => "Error",
+    };
+    let log = json!({
+        "Category": category,
+        "Detail": "",
+        "GapLastNumber": null,
+        "MessageText": seen.summary(app.now()),
+        "Number": 1,
+        "OccurredAt": tried_at,
+    });
+    Ok(Json(json!({
+        "Id": format!("{id}-connection"),
+        "MachineId": id,
+        "CurrentTentacleVersion": seen.reported_version().map(ToString::to_string),
+        "LastChecked": tried_at,
+        "Status": seen.status(),
+        "Logs": [log],
+        "Links": { "Self": link },
+    })))
+}
+
+async fn machine_tasks(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+    query: Query,
+) -> Result<Json<Page<Value>>, ApiError> {
+    let slice = Slice::of(&query, TAKE_DEFAULT, TASK_PAGE_MAX)?;
+    let mut conn = app.db.read().await?;
+    machine_get(&mut conn, space, id).await?.ok_or_else(|| not_found(id))?;
+    let filter = TaskFilter { machine: Some(id), skip: slice.skip, take: slice.take, ..TaskFilter::default() };
+    let found = task_list(&mut conn, space, &filter).await?;
+    let path = format!("{}/machines/{id}/tasks", super::base(space));
+    let shape = List { item_type: "Task", path: &path, filters: &[], has_all: false };
+    Ok(Json(shape.page(found.tasks.iter().map(tasks::resource).collect(), found.total, slice, &query)))
+}
+
+/// Every role that a machine has, once, in alphabetical order.
+async fn roles(State(app): State<App>, _user: ApiUser, Space(space): Space) -> Result<Json<Vec<String>>, ApiError> {
+    let machines = machine_list(&mut *app.db.read().await?, space).await?;
+    let mut roles: Vec<String> = machines.into_iter().flat_map(|machine| machine.roles).collect();
+    roles.sort_by_key(|role| role.to_lowercase());
+    roles.dedup_by_key(|role| role.to_lowercase());
+    Ok(Json(roles))
+}

@@ -1,0 +1,179 @@
+//! The built-in feed: packages are pushed, listed, fetched and deleted.
+
+use axum::body::Body as ResponseBody;
+use axum::extract::multipart::Multipart;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio_util::io::ReaderStream;
+
+use super::bind::{Id, Query, Space};
+use super::page::{List, Page, TAKE_DEFAULT};
+use crate::app::App;
+use crate::auth::ApiUser;
+use crate::db::packages::package_list;
+use crate::error::ApiError;
+use crate::ids::SpaceId;
+use crate::model::Package;
+use crate::store::{OverwriteMode, Uploaded, package_remove, package_upload};
+
+/// The one feed.
+const FEED: &str = "feeds-builtin";
+
+/// The field of the form that carries the package; the first file of any other name will do too.
+const FIELD: &str = "fileToUpload";
+
+/// Fields of an upload's form that are looked at. A form in which none of them is a file is refused.
+const FIELDS_MAX: usize = 10;
+
+const FILTERS: [&str; 4] = ["nuGetPackageId", "filter", "latest", "includeNotes"];
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/packages", get(list))
+        // The store has its own limit, and nothing of the body is kept in memory.
+        .route("/packages/raw", post(push).layer(DefaultBodyLimit::disable()))
+        .route("/packages/{id}", get(one).delete(remove))
+        .route("/packages/{id}/raw", get(raw))
+}
+
+fn resource(package: &Package) -> Value {
+    let new = &package.package;
+    let link = format!("{}/packages/{}", super::base(new.space), package.wire_id());
+    json!({
+        "Id": package.wire_id(),
+        "SpaceId": new.space,
+        "PackageId": new.package_id.as_str(),
+        "Version": new.version.to_string(),
+        "FileExtension": ".nupkg",
+        "FeedId": FEED,
+        "NuGetPackageId": new.package_id.as_str(),
+        "NuGetFeedId": FEED,
+        "Title": new.title,
+        "Summary": new.summary,
+        "Description": new.description,
+        "ReleaseNotes": new.release_notes,
+        "Published": package.uploaded_at.rfc3339(),
+        "PackageSizeBytes": new.size,
+        "Hash": new.sha256.to_string(),
+        "PackageVersionBuildInformation": null,
+        "Links": { "Self": link, "Raw": format!("{link}/raw") },
+    })
+}
+
+async fn list(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    query: Query,
+) -> Result<Json<Page<Value>>, ApiError> {
+    let mut packages = package_list(&mut *app.db.read().await?, space).await?;
+    let wanted = |name: &str| query.text(name).map(str::to_lowercase);
+    if let Some(id) = wanted("nuGetPackageId") {
+        packages.retain(|package| package.package.package_id.key() == id);
+    }
+    if let Some(part) = wanted("filter") {
+        packages.retain(|package| package.package.package_id.key().contains(&part));
+    }
+    if query.flag("latest")? == Some(true) {
+        let newest = |package: &Package| {
+            let of_it = packages.iter().filter(|other| other.package.package_id == package.package.package_id);
+            of_it.map(|other| &other.package.version).max() == Some(&package.package.version)
+        };
+        packages = packages.iter().filter(|package| newest(package)).cloned().collect();
+    }
+    let path = format!("{}/packages", super::base(space));
+    let shape = List { item_type: "Package", path: &path, filters: &FILTERS, has_all: false };
+    Ok(Json(shape.cut(packages.iter().map(resource).collect(), &query, TAKE_DEFAULT)?))
+}
+
+/// The package of that id on the wire. Ids and versions may both hold dots and digits, so the id is looked up, not cut.
+async fn find(app: &App, space: SpaceId, id: &str) -> Result<Package, ApiError> {
+    let packages = package_list(&mut *app.db.read().await?, space).await?;
+    let found = packages.into_iter().find(|package| package.wire_id().to_lowercase() == id.to_lowercase());
+    found.ok_or_else(|| ApiError::not_found(format!("The package {id}")))
+}
+
+async fn one(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<String>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(resource(&find(&app, space, &id).await?)))
+}
+
+async fn raw(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<String>,
+) -> Result<Response, ApiError> {
+    let package = find(&app, space, &id).await?.package;
+    let file = app.store.open(&package.sha256).await?;
+    // Ids and versions hold nothing that would have to be quoted.
+    let name = format!("attachment; filename=\"{}.{}.nupkg\"", package.package_id, package.version);
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, package.size.to_string()),
+        (header::CONTENT_DISPOSITION, if name.is_ascii() { name } else { "attachment".to_owned() }),
+    ];
+    Ok((headers, ResponseBody::from_stream(ReaderStream::new(file))).into_response())
+}
+
+async fn remove(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<String>,
+) -> Result<Json<Value>, ApiError> {
+    let package = find(&app, space, &id).await?.package;
+    package_remove(&app, space, &package.package_id, &package.version).await?;
+    Ok(Json(json!({})))
+}
+
+async fn push(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    query: Query,
+    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let mode = overwrite_mode(&query)?;
+    let mut form = form.map_err(|error| {
+        ApiError::bad_request(format!("A package is sent as a form (multipart/form-data): {error}."))
+    })?;
+    for _ in 0..FIELDS_MAX {
+        let field = form.next_field().await.map_err(cut_off)?;
+        let Some(field) = field else { break };
+        if field.name() != Some(FIELD) && field.file_name().is_none() {
+            continue;
+        }
+        let incoming = app.store.receive(field).await?;
+        let (package, uploaded) = package_upload(&app, space, incoming, mode).await?;
+        let status = match uploaded {
+            Uploaded::Created => StatusCode::CREATED,
+            Uploaded::Existing => StatusCode::OK,
+        };
+        return Ok((status, Json(resource(&package))));
+    }
+    Err(ApiError::bad_request(format!("The form holds no file in the field {FIELD}.")))
+}
+
+fn cut_off(error: axum::extract::multipart::MultipartError) -> ApiError {
+    ApiError::bad_request(format!("The upload could not be read: {error}."))
+}
+
+fn overwrite_mode(query: &Query) -> Result<OverwriteMode, ApiError> {
+    match query.text("overwriteMode") {
+        Some(word) => OverwriteMode::from_word(word).ok_or_else(|| {
+            ApiError::bad_request("overwriteMode must be FailIfExists, OverwriteExisting or IgnoreIfExists.")
+        }),
+        // The elder spelling.
+        None if query.flag("replace")? == Some(true) => Ok(OverwriteMode::OverwriteExisting),
+        None => Ok(OverwriteMode::default()),
+    }
+}

@@ -1,0 +1,155 @@
+//! Pages of resources, with the links by which clients find the next one.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::bind::Query;
+use crate::error::ApiError;
+
+/// Resources on a page where nothing else is said.
+pub(super) const TAKE_DEFAULT: u32 = 30;
+
+/// Links to single pages that an answer holds at most. A list of more pages is walked by `Page.Next`.
+const NUMBERED_LINKS_MAX: u64 = 10;
+
+/// Which part of a list is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    pub skip: u32,
+    pub take: u32,
+}
+
+impl Slice {
+    /// Reads `skip` and `take`. More than `max` on a page is cut to it; the answer's `ItemsPerPage` says so.
+    pub(super) fn of(query: &Query, default: u32, max: u32) -> Result<Self, ApiError> {
+        let skip = query.one("skip")?.unwrap_or(0);
+        let take = query.one("take")?.unwrap_or(default).clamp(1, max);
+        Ok(Self { skip, take })
+    }
+}
+
+/// A page as it stands on the wire.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Page<T> {
+    item_type: &'static str,
+    total_results: u64,
+    items_per_page: u32,
+    number_of_pages: u64,
+    last_page_number: u64,
+    items: Vec<T>,
+    links: BTreeMap<String, String>,
+}
+
+/// What every page of one list shares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List<'a> {
+    /// The kind of its resources: `Machine`.
+    pub item_type: &'static str,
+    /// Where it lives: `/api/Spaces-1/machines`.
+    pub path: &'a str,
+    /// The names of the filters it knows, which stay in the links.
+    pub filters: &'a [&'a str],
+    /// True if all of it can be had under `/all`.
+    pub has_all: bool,
+}
+
+impl List<'_> {
+    /// The page that `slice` names, out of resources that were already cut to it; `total` counts those on all pages.
+    pub(super) fn page<T>(&self, items: Vec<T>, total: u64, slice: Slice, query: &Query) -> Page<T> {
+        let take = u64::from(slice.take);
+        let number_of_pages = total.div_ceil(take).max(1);
+        let last = number_of_pages - 1;
+        let current = u64::from(slice.skip) / take;
+        let link = |page: u64| self.link(page * take, slice.take, query);
+        let mut links = BTreeMap::from([
+            ("Self".to_owned(), self.link(slice.skip.into(), slice.take, query)),
+            ("Template".to_owned(), format!("{}{{?skip,take,{}}}", self.path, self.filters.join(","))),
+            ("Page.Current".to_owned(), link(current)),
+            ("Page.Last".to_owned(), link(last)),
+        ]);
+        for page in 0..number_of_pages.min(NUMBERED_LINKS_MAX) {
+            links.insert(format!("Page.{page}"), link(page));
+        }
+        if current < last {
+            // Counted from where this page began, so that nothing is skipped where it did not begin at a whole page.
+            links.insert("Page.Next".to_owned(), self.link(u64::from(slice.skip) + take, slice.take, query));
+        }
+        if self.has_all {
+            links.insert("Page.All".to_owned(), format!("{}/all", self.path));
+        }
+        Page {
+            item_type: self.item_type,
+            total_results: total,
+            items_per_page: slice.take,
+            number_of_pages,
+            last_page_number: last,
+            items,
+            links,
+        }
+    }
+
+    /// Cuts a whole list to the page that the query asks for.
+    pub(super) fn cut<T>(&self, all: Vec<T>, query: &Query, default: u32) -> Result<Page<T>, ApiError> {
+        let slice = Slice::of(query, default, u32::MAX)?;
+        let total = all.len() as u64;
+        let items = all.into_iter().skip(slice.skip as usize).take(slice.take as usize).collect();
+        Ok(self.page(items, total, slice, query))
+    }
+
+    fn link(&self, skip: u64, take: u32, query: &Query) -> String {
+        let mut link = format!("{}?skip={skip}&take={take}", self.path);
+        for name in self.filters {
+            if let Some(value) = query.text(name) {
+                link.push_str(&format!("&{name}={}", encode(value)));
+            }
+        }
+        link
+    }
+}
+
+/// Percent-encodes what must not stand in a query as it is.
+pub(super) fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~,".contains(&byte);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: List<'_> =
+        List { item_type: "Machine", path: "/api/Spaces-1/machines", filters: &["partialName"], has_all: true };
+
+    fn query(pairs: &[(&str, &str)]) -> Query {
+        Query::of(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn following_the_links_visits_everything_once() {
+        let mut seen = Vec::new();
+        let mut next = Some((0, 3));
+        while let Some((skip, take)) = next {
+            let query = query(&[("skip", &skip.to_string()), ("take", &take.to_string()), ("partialName", "a b")]);
+            let page = LIST.cut((0..8).collect(), &query, TAKE_DEFAULT).ok().unwrap();
+            assert_eq!((page.total_results, page.number_of_pages, page.last_page_number), (8, 3, 2));
+            seen.extend(page.items);
+            next = page.links.get("Page.Next").map(|link| {
+                assert_eq!(*link, format!("/api/Spaces-1/machines?skip={}&take=3&partialName=a%20b", skip + 3));
+                (skip + 3, 3)
+            });
+        }
+        assert_eq!(seen, (0..8).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_empty_list_is_one_page_and_a_huge_take_is_everything() {
+        let page = LIST.cut(Vec::<u8>::new(), &query(&[]), TAKE_DEFAULT).ok().unwrap();
+        assert_eq!((page.total_results, page.items_per_page, page.number_of_pages), (0, 30, 1));
+        assert!(!page.links.contains_key("Page.Next"));
+        assert_eq!(page.links["Page.All"], "/api/Spaces-1/machines/all");
+        let all = LIST.cut(vec![1, 2], &query(&[("take", "2147483647")]), TAKE_DEFAULT).ok().unwrap();
+        assert_eq!(all.items, [1, 2]);
+    }
+}

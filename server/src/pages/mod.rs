@@ -13,8 +13,6 @@ pub mod packages;
 pub mod rollouts;
 pub mod shell;
 pub mod tasks;
-#[cfg(test)]
-mod tests;
 pub mod upgrade;
 pub mod view;
 
@@ -26,7 +24,7 @@ use http::StatusCode;
 
 use crate::app::App;
 use crate::error::ApiError;
-use shell::Shell;
+use shell::{Section, Shell};
 
 /// The pages, from `/`.
 pub fn router() -> Router<App> {
@@ -50,12 +48,6 @@ pub struct PageError(pub ApiError);
 impl<E: Into<ApiError>> From<E> for PageError {
     fn from(error: E) -> Self {
         Self(error.into())
-    }
-}
-
-impl From<PageError> for ApiError {
-    fn from(error: PageError) -> Self {
-        error.0
     }
 }
 

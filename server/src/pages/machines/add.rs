@@ -67,7 +67,7 @@ async fn look(user: PageUser, State(app): State<App>, Body(fields): Body) -> Res
     let draft = Draft::from(&fields);
     match find(&app, &draft).await? {
         Ok(thumbprint) => {
-            let twins = machine_by_thumbprint(&mut *app.db.read().await?, SpaceId::DEFAULT, &thumbprint).await?;
+            let twins = machine_by_thumbprint(&mut *app.db.read().await?, SpaceId::DEFAULT, thumbprint).await?;
             let shell = Shell::new(&app, &user, Section::Environments, "Add machine");
             Ok(FoundPage { shell, draft, thumbprint, twins }.into_response())
         }

@@ -54,6 +54,10 @@ impl From<&Fields> for Draft {
 }
 
 impl Draft {
+    fn is_for(&self, environment: &EnvironmentId) -> bool {
+        self.environment == Some(*environment)
+    }
+
     fn chooses(&self, package: &str, version: &str) -> bool {
         self.package == package && self.version == version
     }

@@ -55,7 +55,7 @@ pub struct Head {
 impl Head {
     /// The mark of its state.
     pub fn status(&self) -> Status {
-        self.state.into()
+        if self.is_cancelling { Status { mark: Mark::Upgrading, word: "cancelling" } } else { self.state.into() }
     }
 
     /// True where the wish to cancel would have an effect.
@@ -138,22 +138,21 @@ fn head(rollout: &Rollout, shown: usize) -> Head {
     }
 }
 
+/// Counts, and what they do not tell: the word for its state stands beside it.
 fn truth(rollout: &Rollout) -> String {
-    let summary = rollout.summary();
-    let is_cancelling = rollout.cancel_requested_at.is_some();
+    let summary = sentence(&rollout.summary());
+    let waiting = rollout.count(|kind| kind == PhaseKind::Waiting);
     match rollout.state {
-        RolloutState::Running if is_cancelling => format!("Cancelling: {summary}."),
-        RolloutState::Running => format!("Running: {summary}."),
-        RolloutState::Paused => format!("Paused: {summary}."),
-        RolloutState::Completed if rollout.count(|kind| kind == PhaseKind::Waiting) > 0 => {
-            format!("Completed but for machines that cannot be reached: {summary}.")
+        RolloutState::Completed if waiting > 0 => {
+            format!("{summary} Those that wait cannot be reached, and follow when they reappear.")
         }
-        RolloutState::Completed => format!("Completed: {summary}."),
-        RolloutState::CompletedWithFailures => format!("Completed with failures: {summary}."),
-        RolloutState::Cancelled => format!("Cancelled: {summary}."),
+        RolloutState::Running
+        | RolloutState::Paused
+        | RolloutState::Completed
+        | RolloutState::CompletedWithFailures
+        | RolloutState::Cancelled => summary,
     }
 }
-
 
 /// The page of one rollout; `all` shows every machine, however many there are.
 pub fn rollout_view(rollout: &Rollout, all: bool) -> RolloutView {
@@ -316,7 +315,7 @@ mod tests {
         assert_eq!(order, [K::FellBack, K::Checking, K::Waiting, K::Upgraded, K::Cancelled]);
         assert!(view.rows[0].is_long() && !view.rows[2].is_long());
         assert_eq!((view.head.failures, view.head.in_flight), (1, 1));
-        let sentence = "Running: 1 of 5 upgraded, 1 in progress, 1 waiting, 1 fell back, 1 cancelled.";
+        let sentence = "1 of 5 upgraded, 1 in progress, 1 waiting, 1 fell back, 1 cancelled.";
         assert_eq!(view.head.sentence, sentence);
         assert_eq!(view.head.reason, "1 of 2 failures allowed.");
     }
@@ -325,7 +324,7 @@ mod tests {
     fn a_rollout_that_leaves_machines_waiting_does_not_just_say_completed() {
         let offline = Phase::Waiting(WaitReason::Offline { reason: "no route".into() });
         let view = rollout_view(&rollout(RolloutState::Completed, vec![Phase::Upgraded, offline]), false);
-        assert!(view.head.sentence.starts_with("Completed but for machines that cannot be reached: 1 of 2 upgraded"));
+        assert!(view.head.sentence.starts_with("1 of 2 upgraded, 1 waiting. Those that wait cannot be reached"));
     }
 
     #[test]

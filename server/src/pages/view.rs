@@ -80,7 +80,10 @@ const fn status(mark: Mark, word: &'static str) -> Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (class, glyph, word) = (self.mark.class(), self.mark.glyph(), self.word);
-        write!(f, "<span class=\"status {class}\"><span class=\"glyph\" aria-hidden=\"true\">{glyph}</span>{word}</span>")
+        write!(
+            f,
+            "<span class=\"status {class}\"><span class=\"glyph\" aria-hidden=\"true\">{glyph}</span>{word}</span>"
+        )
     }
 }
 

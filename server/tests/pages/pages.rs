@@ -239,7 +239,8 @@ async fn a_machine_is_added_only_after_its_thumbprint_was_confirmed() {
 
     let page = browser.get("/machines/Machines-1").await;
     assert!(page.text("main").contains("web1.example.com:10933"));
-    let edit = [("name", "web-one"), ("host", "h"), ("port", "1"), ("thumbprint", "no"), ("environment", "Environments-1")];
+    let edit =
+        [("name", "web-one"), ("host", "h"), ("port", "1"), ("thumbprint", "no"), ("environment", "Environments-1")];
     let bad = browser.post("/machines/Machines-1/edit", &edit).await;
     assert!(bad.text(".notice").starts_with("That is no thumbprint"), "{}", bad.html);
     let mut edit = edit.to_vec();
@@ -324,7 +325,13 @@ async fn a_file_that_is_no_package_is_refused_in_words() {
 async fn what_is_not_there_is_said_on_a_page() {
     let portal = seed::portal().await;
     let mut browser = Browser::logged_in(&portal).await;
-    for path in ["/machines/Machines-9", "/rollouts/Rollouts-9", "/tasks/ServerTasks-9", "/environments/Environments-9/edit", "/nothing"] {
+    for path in [
+        "/machines/Machines-9",
+        "/rollouts/Rollouts-9",
+        "/tasks/ServerTasks-9",
+        "/environments/Environments-9/edit",
+        "/nothing",
+    ] {
         let page = browser.get(path).await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(page.text("h1"), "Not found", "{path}");
@@ -369,7 +376,8 @@ async fn no_page_holds_inline_code_or_asks_another_site() {
             }
         }
         assert_eq!(page.count("form:not([method])"), 0, "{path}");
-        let unlabelled = "input:not([type=hidden]):not([id]):not([type=checkbox]), select:not([id]), textarea:not([id])";
+        let unlabelled =
+            "input:not([type=hidden]):not([id]):not([type=checkbox]), select:not([id]), textarea:not([id])";
         assert_eq!(page.count(unlabelled), 0, "{path}");
         assert_eq!(page.count("h1"), 1, "{path}");
     }

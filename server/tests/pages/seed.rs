@@ -1,7 +1,5 @@
 //! Made-up fleets for the tests of the pages: a portal with a bundle, a logged-in browser, machines in every state.
 
-use std::time::Duration;
-
 use contract::{Rejection, Sha256, Thumbprint, Verdicts, Version};
 use octopus_server::app::App;
 use octopus_server::bundle::BundledPackage;
@@ -10,7 +8,9 @@ use octopus_server::db::environments::environment_insert;
 use octopus_server::db::facts::facts_put;
 use octopus_server::db::machines::machine_insert;
 use octopus_server::ids::{EnvironmentId, MachineId, SpaceId};
-use octopus_server::model::{Address, Contact, Facts, InstalledVersion, NewEnvironment, NewMachine, Report, RunningWork};
+use octopus_server::model::{
+    Address, Contact, Facts, InstalledVersion, NewEnvironment, NewMachine, Report, RunningWork,
+};
 use octopus_server::testing::TestApp;
 
 /// The version that the portal carries.
@@ -21,12 +21,8 @@ pub fn bundled() -> Version {
 /// A portal that carries a Tentacle package for `linux-x64`.
 pub async fn portal() -> TestApp {
     App::for_tests().await.with(|inner| {
-        let package = |version| BundledPackage {
-            runtime: "linux-x64".into(),
-            version,
-            sha256: Sha256([7; 32]),
-            size: 8 << 20,
-        };
+        let package =
+            |version| BundledPackage { runtime: "linux-x64".into(), version, sha256: Sha256([7; 32]), size: 8 << 20 };
         inner.bundle = [package(bundled())].into_iter().collect();
     })
 }
@@ -43,33 +39,26 @@ pub async fn environment(app: &App, name: &str) -> EnvironmentId {
 
 /// Adds a machine of which nothing is known.
 pub async fn machine(app: &App, name: &str, environments: &[EnvironmentId]) -> MachineId {
-    put_machine(app, name, environments, &["web"], false).await
+    let mut tx = app.db.write().await.unwrap();
+    let id = machine_insert(&mut tx, SpaceId::DEFAULT, &described(name, environments), app.now()).await.unwrap().id;
+    tx.commit().await.unwrap();
+    id
 }
 
-async fn put_machine(
-    app: &App,
-    name: &str,
-    environments: &[EnvironmentId],
-    roles: &[&str],
-    is_disabled: bool,
-) -> MachineId {
-    let mut tx = app.db.write().await.unwrap();
+fn described(name: &str, environments: &[EnvironmentId]) -> NewMachine {
     let host: String = name.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
     let mut thumbprint = [0; 32];
-    for (i, byte) in name.bytes().enumerate() {
-        thumbprint[i % 32] ^= byte.wrapping_mul(31).wrapping_add(i as u8);
+    for (place, byte) in (0..32).cycle().zip(name.bytes()) {
+        thumbprint[place] ^= byte.wrapping_mul(31);
     }
-    let new = NewMachine {
+    NewMachine {
         name: name.into(),
         address: Address::new(&format!("{host}.example.com"), 10933).unwrap(),
         thumbprint: Thumbprint(thumbprint),
-        is_disabled,
+        is_disabled: false,
         environments: environments.to_vec(),
-        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-    };
-    let id = machine_insert(&mut tx, SpaceId::DEFAULT, &new, app.now()).await.unwrap().id;
-    tx.commit().await.unwrap();
-    id
+        roles: vec!["web".into()],
+    }
 }
 
 /// What a healthy machine says.
@@ -98,7 +87,8 @@ pub fn report(version: Version, at: Timestamp) -> Report {
 
 /// Writes down that a machine answered with `report`.
 pub async fn answered(app: &App, machine: MachineId, report: Report) {
-    let facts = Facts { tried_at: report.at, contact: Contact::Answered, contact_since: report.at, report: Some(report) };
+    let facts =
+        Facts { tried_at: report.at, contact: Contact::Answered, contact_since: report.at, report: Some(report) };
     put_facts(app, machine, &facts).await;
 }
 
@@ -116,6 +106,7 @@ pub async fn fleet(app: &App, count: usize) -> Vec<MachineId> {
         environments.push(environment(app, name).await);
     }
     let mut machines = Vec::new();
+    let mut tx = app.db.write().await.unwrap();
     for i in 0..count {
         let place = match i % 10 {
             0 => 0,
@@ -127,18 +118,23 @@ pub async fn fleet(app: &App, count: usize) -> Vec<MachineId> {
             1 => format!("stage-{i:04}"),
             _ => format!("web-{i:04}.eu-central.example.com"),
         };
-        let roles: &[&str] = if i % 3 == 0 { &["web", "cache"] } else { &["db"] };
-        let id = put_machine(app, &name, &environments[place..=place], roles, i % 29 == 28).await;
+        let mut new = described(&name, &environments[place..=place]);
+        new.is_disabled = i % 29 == 28;
+        if i % 3 == 0 {
+            new.roles.push("cache".into());
+        }
+        let id = machine_insert(&mut tx, SpaceId::DEFAULT, &new, app.now()).await.unwrap().id;
         if let Some(facts) = state(i, app.now()) {
-            put_facts(app, id, &facts).await;
+            facts_put(&mut tx, id, &facts).await.unwrap();
         }
         machines.push(id);
     }
+    tx.commit().await.unwrap();
     machines
 }
 
 fn state(i: usize, now: Timestamp) -> Option<Facts> {
-    let seen = Timestamp(now.0 - 1_000_000 * (i as i64 % 60 + 1));
+    let seen = Timestamp(now.0 - 1_000_000 * i64::try_from(i % 60 + 1).unwrap());
     let version = match i % 7 {
         0..=2 => bundled(),
         3 | 4 => Version::release(2026, 4, 0),
@@ -158,7 +154,8 @@ fn state(i: usize, now: Timestamp) -> Option<Facts> {
         _ => {}
     }
     if i % 11 == 4 {
-        report.last_words = Some("it ended with signal 11 (SIGSEGV)\n<b>thread 'main'</b> panicked at src/main.rs:7".into());
+        report.last_words =
+            Some("it ended with signal 11 (SIGSEGV)\n<b>thread 'main'</b> panicked at src/main.rs:7".into());
         report.installed.push(InstalledVersion {
             version: Version::release(2026, 4, 2),
             verdicts: Verdicts { rejected: Some(Rejection::Crashed), launches: 3, ..Verdicts::default() },
@@ -167,7 +164,5 @@ fn state(i: usize, now: Timestamp) -> Option<Facts> {
         report.running_work =
             vec![RunningWork { ticket: "t".into(), description: "Install Acme.Web 1.4.0".into(), since }];
     }
-    let since = Timestamp(now.0) ;
-    let contact_since = Timestamp(since.0 - i64::try_from(Duration::from_secs(4000).as_micros()).unwrap());
-    Some(Facts { tried_at: seen, contact, contact_since, report: Some(report) })
+    Some(Facts { tried_at: seen, contact, contact_since: Timestamp(now.0 - 4_000_000_000), report: Some(report) })
 }

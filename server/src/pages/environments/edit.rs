@@ -64,7 +64,9 @@ impl Draft {
     fn read(&self) -> Result<NewEnvironment, String> {
         let sort_order = match self.sort_order.as_str() {
             "" => None,
-            text => Some(text.parse().map_err(|_| format!("the place in the order must be a whole number, not \"{text}\""))?),
+            text => Some(
+                text.parse().map_err(|_| format!("the place in the order must be a whole number, not \"{text}\""))?,
+            ),
         };
         Ok(NewEnvironment {
             name: self.name.parse().map_err(|error: contract::NameError| error.to_string())?,
@@ -100,11 +102,7 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
     put(&app, &user, None, Draft::from(&fields)).await
 }
 
-async fn edit(
-    user: PageUser,
-    State(app): State<App>,
-    Path(id): Path<EnvironmentId>,
-) -> Result<FormPage, PageError> {
+async fn edit(user: PageUser, State(app): State<App>, Path(id): Path<EnvironmentId>) -> Result<FormPage, PageError> {
     let environment = get_one(&mut *app.db.read().await?, id).await?;
     Ok(form(&app, &user, Some(id), environment.into(), None))
 }

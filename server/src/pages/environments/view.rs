@@ -360,7 +360,11 @@ fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filt
             matching: matching.len(),
             shown,
         },
-        rows: matching.iter().take(shown).map(|m| m.row(environment.id, !environment.is_disabled, &truth.bundled)).collect(),
+        rows: matching
+            .iter()
+            .take(shown)
+            .map(|m| m.row(environment.id, !environment.is_disabled, &truth.bundled))
+            .collect(),
     }
 }
 
@@ -486,7 +490,11 @@ mod tests {
         assert_eq!(view.offer, Offer { ready: 1, unreachable: 1, under_way: 0, unknown: 1, enabled: 5 });
         assert_eq!(view.offer.aside(), "1 unreachable will follow when they reappear");
         let ready: Vec<usize> = view.panels.iter().map(|panel| panel.head.offer.ready).collect();
-        assert_eq!(ready, [1, 1, 0], "a machine in two environments counts in both of them, and nothing in a disabled one");
+        assert_eq!(
+            ready,
+            [1, 1, 0],
+            "a machine in two environments counts in both of them, and nothing in a disabled one"
+        );
         let offered: Vec<_> = view.panels.iter().flat_map(|p| &p.rows).filter(|row| row.can_upgrade).collect();
         assert_eq!(offered.iter().map(|row| row.element()).collect::<Vec<_>>(), ["machine-1-in-1", "machine-1-in-2"]);
     }

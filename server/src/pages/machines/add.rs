@@ -25,10 +25,7 @@ use crate::pages::view as words;
 use crate::pages::{PageError, sentence};
 
 pub(super) fn router() -> Router<App> {
-    Router::new()
-        .route("/machines/new", get(new))
-        .route("/machines/discover", post(look))
-        .route("/machines", post(add))
+    Router::new().route("/machines/new", get(new)).route("/machines/discover", post(look)).route("/machines", post(add))
 }
 
 #[derive(Template, WebTemplate)]

@@ -96,9 +96,10 @@ async fn ask_delete(
     let machine = get_one(&mut *app.db.read().await?, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Environments, format!("Delete {}?", machine.name)),
-        consequence: "The portal forgets the machine and speaks to it no more. Nothing is changed on the machine itself: \
+        consequence:
+            "The portal forgets the machine and speaks to it no more. Nothing is changed on the machine itself: \
                       its Tentacle goes on running, and it can be added again."
-            .to_owned(),
+                .to_owned(),
         action: format!("/machines/{id}/delete"),
         button: format!("Delete {}", machine.name),
         back: format!("/machines/{id}"),

@@ -1,5 +1,7 @@
 //! What `octopus-server admin` does: talks to the database itself, beside a portal that may be running.
 
+use std::io::{self, Write as _};
+
 use anyhow::Context as _;
 
 use crate::auth::api_key_create;
@@ -14,7 +16,7 @@ pub async fn admin(command: AdminCommand) -> anyhow::Result<()> {
     match command {
         AdminCommand::CreateApiKey(args) => {
             let key = create_api_key(&args).await?;
-            println!("{key}");
+            writeln!(io::stdout(), "{key}").context("the key was made, but could not be printed")?;
         }
     }
     Ok(())

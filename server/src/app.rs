@@ -36,6 +36,8 @@ pub struct AppInner {
     pub store: PackageStore,
     /// The Tentacle packages that this portal offers.
     pub bundle: Bundle,
+    /// The machines' Tentacles. For the background loops and discovery only, never for a handler.
+    pub tentacles: Arc<dyn Tentacles>,
     /// What anybody may know.
     pub public_info: PublicInfo,
     /// How people reach the portal.
@@ -46,8 +48,6 @@ pub struct AppInner {
     pub rollout: Deadlines,
     /// How often each machine is asked how it is.
     pub health_interval: Duration,
-    /// The machines. For the loops and for discovery; never for a handler.
-    pub tentacles: Arc<dyn Tentacles>,
     /// Cancelled when the portal ends: loops and open streams end then.
     pub shutdown: CancellationToken,
 }

@@ -131,3 +131,55 @@ fn read(path: &Path) -> Result<BundledPackage, String> {
         size: verified.size(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::packed;
+
+    #[test]
+    fn only_the_newest_version_is_offered_and_what_is_no_tentacle_is_left_out() {
+        let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (id, version) in [
+            ("Octopus.Tentacle.linux-x64", "1.9.0"),
+            ("Octopus.Tentacle.linux-x64", "1.10.0"),
+            ("Octopus.Tentacle.linux-arm64", "1.10"),
+            ("Octopus.Tentacle.win-x64", "1.9.0"),
+            ("Acme.Web", "9.0.0"),
+        ] {
+            fs::write(folder.path().join(format!("{id}.{version}.nupkg")), packed(id, version, "x")).unwrap();
+        }
+        fs::write(folder.path().join("broken.nupkg"), "not a package").unwrap();
+        fs::write(folder.path().join("README.md"), "nothing").unwrap();
+        let store = PackageStore::new(data.path()).unwrap();
+        let bundle = Bundle::load(folder.path(), &store).unwrap();
+        assert_eq!(bundle.version().unwrap().to_string(), "1.10.0");
+        let runtimes: Vec<&str> = bundle.packages().iter().map(|package| package.runtime.as_str()).collect();
+        assert_eq!(runtimes, ["linux-arm64", "linux-x64"]);
+        assert_eq!(bundle.package("win-x64"), None);
+        for package in bundle.packages() {
+            let (found, size) = package::sha256_file(&store.path(&package.sha256)).unwrap();
+            assert_eq!((found, size), (package.sha256, package.size));
+        }
+    }
+
+    #[test]
+    fn a_damaged_copy_in_the_store_is_replaced() {
+        let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let id = "Octopus.Tentacle.linux-x64";
+        fs::write(folder.path().join("a.nupkg"), packed(id, "1.0.0", "x")).unwrap();
+        let store = PackageStore::new(data.path()).unwrap();
+        let sha256 = Bundle::load(folder.path(), &store).unwrap().packages()[0].sha256;
+        fs::write(store.path(&sha256), "damaged").unwrap();
+        Bundle::load(folder.path(), &store).unwrap();
+        assert_eq!(package::sha256_file(&store.path(&sha256)).unwrap().0, sha256);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_bundles_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let store = PackageStore::new(data.path()).unwrap();
+        let bundle = Bundle::load(&data.path().join("bundle"), &store).unwrap();
+        assert_eq!((bundle.version(), bundle.packages().len()), (None, 0));
+    }
+}

@@ -26,7 +26,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the portal until it is told to end (TERM or Ctrl+C).
-    Run(RunArgs),
+    ///
+    /// It speaks plain HTTP only where nobody can listen in: on a loopback address, or behind a proxy. Everywhere else
+    /// it speaks HTTPS, with the certificate you name or else with its own identity, whose thumbprint it prints.
+    Run(Box<RunArgs>),
     /// Look after a portal from the command line, while it runs or not.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -40,9 +43,6 @@ pub enum AdminCommand {
 }
 
 /// How to run the portal.
-///
-/// It speaks plain HTTP only where nobody can listen in: on a loopback address, or behind a proxy. Everywhere else it
-/// speaks HTTPS, with the certificate you name or else with its own identity, whose thumbprint it prints.
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// The folder that holds everything of this portal: database, identity and packages. Made if it is not there.
@@ -221,7 +221,7 @@ mod tests {
     fn run(args: &[&str]) -> RunArgs {
         let cli = Cli::try_parse_from(["octopus-server", "run", "--data-dir", "d"].iter().chain(args)).unwrap();
         let Command::Run(args) = cli.command else { panic!("{cli:?}") };
-        args
+        *args
     }
 
     #[test]

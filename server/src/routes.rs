@@ -11,6 +11,7 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::normalize_path::NormalizePath;
 use tower_http::timeout::TimeoutBody;
@@ -42,6 +43,10 @@ pub fn router(app: App) -> Router {
 
 /// `routes` behind the layers of the portal. Innermost first.
 pub fn layered(app: App, routes: Router<App>) -> Router {
+    // Packages are compressed already.
+    let compressible = DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/octet-stream"))
+        .and(NotForContentType::const_new("application/zip"));
     let inner = routes
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -49,7 +54,7 @@ pub fn layered(app: App, routes: Router<App>) -> Router {
         .layer(middleware::map_request(bounded_body))
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn(explained))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(compressible))
         .layer(middleware::map_response_with_state(app.access, secured))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .with_state(app);
@@ -74,15 +79,20 @@ async fn explained(uri: Uri, request: Request, next: Next) -> Response {
                        proxy stands in front of the portal, it must pass on the headers Host and Origin.";
         return error::respond(uri.path(), StatusCode::FORBIDDEN, message);
     }
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.headers().contains_key(header::CONTENT_TYPE) {
-        let message = format!("This cannot be done at {}.", uri.path());
-        let mut explained = error::respond(uri.path(), StatusCode::METHOD_NOT_ALLOWED, &message);
-        if let Some(allow) = response.headers().get(header::ALLOW) {
-            explained.headers_mut().insert(header::ALLOW, allow.clone());
-        }
-        return explained;
+    if response.headers().contains_key(header::CONTENT_TYPE) {
+        return response;
     }
-    response
+    let status = response.status();
+    let message = match status {
+        StatusCode::METHOD_NOT_ALLOWED => format!("This cannot be done at {}.", uri.path()),
+        _ if status.is_server_error() => "The portal could not answer this. Its log says more.".to_owned(),
+        _ => return response,
+    };
+    let mut explained = error::respond(uri.path(), status, &message);
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        explained.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    explained
 }
 
 async fn bounded_body(request: Request) -> Request {

@@ -1,6 +1,7 @@
 //! Running the portal: the order in which things start, the loops that run beside the listener, and the end.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
 use crate::tentacle::grpc::GrpcTentacles;
-use crate::{health, rollout};
+use crate::{health, rollout, tasks};
 
 /// The database, in the data folder.
 pub const DATABASE: &str = "octopus.db";
@@ -166,12 +167,20 @@ async fn announce(app: &App, address: SocketAddr, args: &RunArgs) -> anyhow::Res
             Some(format!("{url}setup?token={token}"))
         }
     };
-    println!("Octopus {} listens on {url}", app.public_info.version);
-    println!("Its thumbprint is {}", app.identity.thumbprint());
+    say(format_args!("The portal's thumbprint is {}", app.identity.thumbprint()));
     if let Some(link) = link {
-        println!("Choose the password of \"{ADMIN}\" with this link. It works once, for 24 hours:\n{link}");
+        let place = if app.access.behind_proxy { " (at the proxy's address)" } else { "" };
+        say(format_args!("Choose the password of \"{ADMIN}\" with this link{place}. It works once, for 24 hours:"));
+        say(format_args!("{link}"));
     }
+    // Whoever started this program reads up to this line.
+    say(format_args!("Octopus {} listens on {url}", app.public_info.version));
     Ok(())
+}
+
+/// Writes a line to stdout. Nobody may be reading it, which is no reason to end.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn url(access: Access, address: SocketAddr) -> String {
@@ -214,7 +223,8 @@ async fn end_when_told(shutdown: CancellationToken) {
 /// A loop that runs beside the listener until the shutdown.
 struct Loop {
     name: &'static str,
-    task: JoinHandle<()>,
+    /// True if it went on until the shutdown.
+    task: JoinHandle<bool>,
 }
 
 /// Starts the loops. Each ends soon after `app.shutdown` is cancelled.
@@ -222,6 +232,7 @@ fn loops(app: &App) -> Vec<Loop> {
     vec![
         start(app, "health check", health::run(app.clone(), app.shutdown.clone())),
         start(app, "rollout orchestrator", rollout::orchestrator::run(app.clone(), app.shutdown.clone())),
+        start(app, "task runner", tasks::runner::run(app.clone(), app.shutdown.clone())),
         start(app, "sweep of sessions", sweep_sessions(app.clone())),
     ]
 }
@@ -231,19 +242,26 @@ fn loops(app: &App) -> Vec<Loop> {
 fn start(app: &App, name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Loop {
     let guard = app.shutdown.clone().drop_guard();
     let task = tokio::spawn(async move {
-        let _guard = guard;
         work.await;
+        let shutdown = guard.disarm();
+        let was_told = shutdown.is_cancelled();
+        shutdown.cancel();
+        was_told
     });
     Loop { name, task }
 }
 
-/// Waits for the loops to end, and names one that panicked.
+/// Waits for the loops to end, and names one that ended by itself.
 async fn join(loops: Vec<Loop>) -> Option<&'static str> {
     let deadline = tokio::time::Instant::now() + LOOPS_END_MAX;
     let mut broken = None;
     for Loop { name, mut task } in loops {
         match tokio::time::timeout_at(deadline, &mut task).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                tracing::error!(name, "a loop ended although nobody told it to");
+                broken = Some(name);
+            }
             Ok(Err(error)) => {
                 tracing::error!(name, error = chain(&error), "a loop broke");
                 broken = Some(name);
@@ -266,6 +284,52 @@ async fn sweep_sessions(app: App) {
         tokio::select! {
             () = app.shutdown.cancelled() => return,
             () = tokio::time::sleep(SESSIONS_SWEEP_EVERY) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_breaks_ends_the_portal_and_is_named() {
+        for breaks_by_panic in [true, false] {
+            let app = App::for_tests().await;
+            let sound = start(&app, "sound", {
+                let shutdown = app.shutdown.clone();
+                async move { shutdown.cancelled().await }
+            });
+            let unsound = start(&app, "unsound", async move { assert!(!breaks_by_panic, "a mistake in a loop") });
+            app.shutdown.cancelled().await;
+            assert_eq!(join(vec![sound, unsound]).await, Some("unsound"));
+        }
+    }
+
+    #[tokio::test]
+    async fn loops_that_end_when_told_are_well() {
+        let app = App::for_tests().await;
+        let loops = loops(&app);
+        app.shutdown.cancel();
+        assert_eq!(join(loops).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_installation_id_is_made_once() {
+        let app = App::for_tests().await;
+        assert_eq!(installation_id(&app.db).await.unwrap(), installation_id(&app.db).await.unwrap());
+    }
+
+    #[test]
+    fn addresses_are_written_for_a_browser() {
+        let tls = Access { tls: true, behind_proxy: false };
+        for (address, access, expected) in [
+            ("127.0.0.1:80", Access::default(), "http://127.0.0.1:80/"),
+            ("0.0.0.0:8443", tls, "https://localhost:8443/"),
+            ("[::]:8443", tls, "https://localhost:8443/"),
+            ("[2001:db8::1]:8443", tls, "https://[2001:db8::1]:8443/"),
+        ] {
+            assert_eq!(url(access, address.parse().unwrap()), expected);
         }
     }
 }

@@ -386,3 +386,116 @@ async fn read(space: SpaceId, incoming: Incoming) -> Result<(NewPackage, Incomin
     };
     Ok((new, incoming))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestApp, packed};
+
+    fn body(pieces: &[&[u8]]) -> impl Stream<Item = io::Result<Bytes>> {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        futures_util::stream::iter(pieces)
+    }
+
+    fn files(store: &PackageStore) -> usize {
+        fs::read_dir(&store.folder).unwrap().count()
+    }
+
+    async fn upload(
+        app: &TestApp,
+        id: &str,
+        version: &str,
+        content: &str,
+        mode: OverwriteMode,
+    ) -> Result<(Package, Uploaded), UploadError> {
+        let bytes = packed(id, version, content);
+        let incoming = app.store.receive(body(&[&bytes])).await.unwrap();
+        package_upload(app, SpaceId::DEFAULT, incoming, mode).await
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_hashed_as_it_comes_and_kept_under_its_digest() {
+        let app = App::for_tests().await;
+        let incoming = app.store.receive(body(&[b"hello ", b"world"])).await.unwrap();
+        assert_eq!((incoming.size(), incoming.sha256()), (11, package::sha256_bytes(b"hello world")));
+        let sha256 = app.store.keep(incoming).await.unwrap();
+        assert_eq!(fs::read(app.store.path(&sha256)).unwrap(), b"hello world");
+        let again = app.store.receive(body(&[b"hello world"])).await.unwrap();
+        app.store.keep(again).await.unwrap();
+        assert_eq!(files(&app.store), 1);
+        let missing = app.store.open(&Sha256([0; 32])).await.unwrap_err();
+        assert!(missing.to_string().contains("is not in the portal's store"), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_is_too_large_or_cut_off_leaves_nothing() {
+        let app = App::for_tests().await;
+        let store = app.store.clone().with_size_max(4);
+        assert!(matches!(store.receive(body(&[b"123", b"45"])).await, Err(StoreError::TooLarge { max: 4 })));
+        let cut = futures_util::stream::iter([Ok(Bytes::from_static(b"1")), Err(io::Error::other("gone"))]);
+        assert!(matches!(store.receive(cut).await, Err(StoreError::CutOff { .. })));
+        assert_eq!(store.receive(body(&[b"1234"])).await.unwrap().size(), 4);
+        assert_eq!(files(&store), 0, "what was received and not kept is gone too");
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_read_and_listed() {
+        let app = App::for_tests().await;
+        let mut news = app.live.listen();
+        let (package, uploaded) = upload(&app, "Acme.Web", "1.0", "a", OverwriteMode::FailIfExists).await.unwrap();
+        assert_eq!((package.wire_id().as_str(), uploaded), ("packages-Acme.Web.1.0.0", Uploaded::Created));
+        assert_eq!(news.try_recv(), Ok(Change::Packages));
+        app.store.open(&package.package.sha256).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_same_version_is_refused_kept_or_replaced_as_asked() {
+        let app = App::for_tests().await;
+        let (first, _) = upload(&app, "Acme.Web", "1.0.0", "a", OverwriteMode::FailIfExists).await.unwrap();
+        let refused = upload(&app, "acme.web", "1.0", "b", OverwriteMode::FailIfExists).await.unwrap_err();
+        assert!(refused.to_string().starts_with("A package with the same name and version already exists"));
+        let kept = upload(&app, "acme.web", "1.0", "b", OverwriteMode::IgnoreIfExists).await.unwrap();
+        assert_eq!(kept, (first.clone(), Uploaded::Existing));
+        let replaced = upload(&app, "acme.web", "1.0", "b", OverwriteMode::OverwriteExisting).await.unwrap();
+        assert_ne!(replaced.0.package.sha256, first.package.sha256);
+        assert_eq!(files(&app.store), 1, "the old bytes are gone");
+        let (id, version) = (first.package.package_id, first.package.version);
+        assert!(package_remove(&app, SpaceId::DEFAULT, &id, &version).await.unwrap().is_some());
+        assert!(package_remove(&app, SpaceId::DEFAULT, &id, &version).await.unwrap().is_none());
+        assert_eq!(files(&app.store), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_package_is_refused_and_leaves_nothing() {
+        let app = App::for_tests().await;
+        let incoming = app.store.receive(body(&[b"PK but not really"])).await.unwrap();
+        let refused = package_upload(&app, SpaceId::DEFAULT, incoming, OverwriteMode::FailIfExists).await;
+        assert!(matches!(refused, Err(UploadError::Package(_))), "{refused:?}");
+        assert_eq!(files(&app.store), 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_something_refers_to_stays() {
+        let app = App::for_tests().await;
+        let (package, _) = upload(&app, "a", "1.0.0", "x", OverwriteMode::FailIfExists).await.unwrap();
+        let sha256 = package.package.sha256;
+        let mut tx = app.db.write().await.unwrap();
+        assert!(!app.store.remove_unreferenced(&mut tx, &sha256, &HashSet::new()).await.unwrap());
+        sqlx::query("DELETE FROM packages").execute(&mut *tx).await.unwrap();
+        assert!(!app.store.remove_unreferenced(&mut tx, &sha256, &HashSet::from([sha256])).await.unwrap());
+        assert!(app.store.remove_unreferenced(&mut tx, &sha256, &HashSet::new()).await.unwrap());
+        assert_eq!(files(&app.store), 0);
+    }
+
+    #[tokio::test]
+    async fn the_sweep_removes_orphans_and_nothing_else() {
+        let app = App::for_tests().await;
+        let kept = app.store.keep(app.store.receive(body(&[b"a"])).await.unwrap()).await.unwrap();
+        app.store.keep(app.store.receive(body(&[b"b"])).await.unwrap()).await.unwrap();
+        fs::write(app.store.folder.join(".incoming-dead"), "half").unwrap();
+        fs::write(app.store.folder.join("README"), "a person's").unwrap();
+        assert_eq!(app.store.sweep(&HashSet::from([kept])).unwrap(), 2);
+        assert_eq!(files(&app.store), 2);
+        app.store.open(&kept).await.unwrap();
+    }
+}

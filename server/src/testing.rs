@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use octopus_proto::tls::Identity;
+use package::PackRequest;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -64,6 +65,22 @@ impl Deref for TestDb {
     }
 }
 
+/// The bytes of a package that holds one file of that content.
+pub fn packed(id: &str, version: &str, content: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("content");
+    std::fs::write(&file, content).expect("a file");
+    let request = PackRequest {
+        id: &id.parse().expect("a package id"),
+        version: &version.parse().expect("a version"),
+        description: "For tests.",
+        authors: "Tests",
+        files: &[(file, "content.txt".to_owned())],
+    };
+    let packed = package::pack(&request, folder.path()).expect("a package");
+    std::fs::read(packed).expect("the package")
+}
+
 /// A portal that goes with the test: nothing is bundled, the user `admin` has no password, no loop runs.
 pub struct TestApp {
     /// The portal.
@@ -81,9 +98,19 @@ impl TestApp {
 
     /// The same portal after `change`, with the same data folder.
     pub fn with(self, change: impl FnOnce(&mut AppInner)) -> Self {
-        let mut inner = inner(self.app.db.clone(), self.clock.clone(), self.folder.path());
-        inner.identity = self.app.identity.clone();
-        inner.bundle = self.app.bundle.clone();
+        let old = &self.app;
+        let mut inner = AppInner {
+            live: old.live.clone(),
+            identity: Arc::clone(&old.identity),
+            store: old.store.clone(),
+            bundle: old.bundle.clone(),
+            public_info: old.public_info.clone(),
+            access: old.access,
+            rollout: old.rollout,
+            health_interval: old.health_interval,
+            tentacles: Arc::clone(&old.tentacles),
+            ..inner(old.db.clone(), Arc::clone(&self.clock), self.folder.path())
+        };
         change(&mut inner);
         Self { app: App::new(inner), ..self }
     }

@@ -75,7 +75,7 @@ fn wait(history: &mut History, settings: &Settings) -> Restart {
     Restart::After(delay)
 }
 
-/// The latest starts of any kind. Holds no more than [`STARTS_MAX`].
+/// The latest starts of any kind. Holds no more than twenty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Starts(VecDeque<Duration>);
 

@@ -34,4 +34,4 @@ pub use manifest::{FileRecord, Manifest, ManifestError};
 pub use nuspec::Nuspec;
 pub use pack::{PackRequest, pack, pack_tentacle};
 pub use sweep::{retain_tentacles, sweep_incoming};
-pub use sys::current_runtime;
+pub use sys::{current_runtime, end_with_parent};

@@ -36,6 +36,12 @@ pub fn current_runtime() -> &'static str {
     }
 }
 
+/// Ends this process when the one that started it ends, however that ends: Suction Cup bounds its installer in time, and
+/// nobody else would. Where the system refuses, the installer ends by itself all the same.
+pub fn end_with_parent() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
 /// Makes one folder with exactly this mode, whatever the umask. An existing one is an error.
 pub(crate) fn create_folder(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().mode(mode).create(path)?;

@@ -8,12 +8,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, OriginalUri, RawPathParams, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde_json::Value;
 
+use super::bad;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::ids::SpaceId;
@@ -28,8 +30,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
         // The router's limit on bodies holds here.
         let bytes = Bytes::from_request(request, app).await;
         let bytes = bytes.map_err(|error| ApiError::new(error.status(), "The request's body could not be read."))?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::bad_request(format!("The request's body is not JSON: {error}.")))?;
+        let value =
+            serde_json::from_slice(&bytes).map_err(|error| bad(format!("The request's body is not JSON: {error}")))?;
         bind(value).map(Self)
     }
 }
@@ -37,7 +39,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
 /// Reads a JSON value as a `T`, names in any case, unknown names ignored.
 pub(super) fn bind<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     T::deserialize(AnyCase(value))
-        .map_err(|error| ApiError::bad_request(format!("The request's body is not what is wanted here: {error}.")))
+        .map_err(|error| bad(format!("The request's body is not what is wanted here: {error}")))
 }
 
 /// A JSON value whose objects are matched to a struct's fields without regard to case. The keys of maps are data and stay.
@@ -109,7 +111,7 @@ impl<'de> Deserializer<'de> for AnyCase {
     }
 }
 
-/// A request's query string: names in any case, the last one counts, an empty value is none.
+/// A request's query string: names in any case, an empty value is none, and a name that is there twice is a list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(HashMap<String, String>);
 
@@ -118,15 +120,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let pairs = pairs.map_err(|error| ApiError::bad_request(format!("The query cannot be read: {error}.")))?;
+        let pairs = pairs.map_err(|error| bad(format!("The query cannot be read: {error}")))?;
         Ok(Self::of(pairs.0))
     }
 }
 
 impl Query {
     pub(super) fn of(pairs: Vec<(String, String)>) -> Self {
-        let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-        Self(pairs.map(|(name, value)| (name.to_lowercase(), value)).collect())
+        let mut query: HashMap<String, String> = HashMap::new();
+        for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let joined = query.entry(name.to_lowercase()).or_default();
+            if !joined.is_empty() {
+                joined.push(',');
+            }
+            joined.push_str(&value);
+        }
+        Self(query)
     }
 
     /// The value as it stands.
@@ -158,7 +167,7 @@ impl Query {
 }
 
 fn wrong(name: &str, error: impl fmt::Display) -> ApiError {
-    ApiError::bad_request(format!("The query's {name} cannot be read: {error}."))
+    bad(format!("The query's {name} cannot be read: {error}"))
 }
 
 /// The `{id}` of the path as a `T`. What is no id of that kind names nothing, so the answer is 404.
@@ -169,7 +178,7 @@ impl<T: FromStr<Err: fmt::Display>, S: Send + Sync> FromRequestParts<S> for Id<T
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let text = path_parameter(parts, state, "id").await.unwrap_or_default();
-        text.parse().map(Self).map_err(|error| ApiError::not_found(format!("There is no such resource: {error}.")))
+        text.parse().map(Self).map_err(|error| ApiError { status: StatusCode::NOT_FOUND, ..bad(error) })
     }
 }
 
@@ -187,7 +196,12 @@ impl FromRequestParts<App> for Space {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Some(text) = path_parameter(parts, app, "space").await else { return Ok(Self(SpaceId::DEFAULT)) };
         let is_default = text.parse() == Ok(SpaceId::DEFAULT) || text.eq_ignore_ascii_case(super::spaces::DEFAULT_SLUG);
-        if is_default { Ok(Self(SpaceId::DEFAULT)) } else { Err(super::nothing_here(parts.uri.path())) }
+        if is_default {
+            return Ok(Self(SpaceId::DEFAULT));
+        }
+        // A path that is no resource looks like a space of that name: the answer fits both.
+        let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.0.path());
+        Err(ApiError::new(StatusCode::NOT_FOUND, format!("There is nothing at {path}. GET /api lists what there is.")))
     }
 }
 

@@ -137,7 +137,7 @@ struct EnvironmentBody {
 impl EnvironmentBody {
     fn read(self, old: Option<&Environment>) -> Result<NewEnvironment, ApiError> {
         let name = self.name.or_else(|| old.map(|old| old.name.as_str().to_owned())).unwrap_or_default();
-        let name: EnvironmentName = name.parse().map_err(|error| ApiError::bad_request(format!("{error}.")))?;
+        let name: EnvironmentName = name.parse().map_err(super::bad)?;
         let description = self.description.or_else(|| old.map(|old| old.description.clone())).unwrap_or_default();
         let is_disabled = self.is_disabled.unwrap_or_else(|| old.is_some_and(|old| old.is_disabled));
         Ok(NewEnvironment { name, description, sort_order: self.sort_order, is_disabled })

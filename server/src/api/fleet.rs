@@ -6,9 +6,9 @@ use contract::Version;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::db::facts::facts_list;
-use crate::db::machines::machine_list;
-use crate::db::rollouts::rollout_machines_live;
+use crate::db::facts::{facts_get, facts_list};
+use crate::db::machines::{machine_get, machine_list};
+use crate::db::rollouts::{rollout_in_flight, rollout_machines_live};
 use crate::error::ApiError;
 use crate::ids::{MachineId, RolloutId, SpaceId};
 use crate::model::{Contact, Facts, Health, Machine, VersionState};
@@ -45,9 +45,13 @@ pub(super) async fn fleet(app: &App, space: SpaceId) -> Result<Vec<Seen>, ApiErr
 
 /// One machine; 404 where there is none.
 pub(super) async fn seen(app: &App, space: SpaceId, id: MachineId) -> Result<Seen, ApiError> {
-    let all = fleet(app, space).await?;
-    let found = all.into_iter().find(|seen| seen.machine.id == id);
-    found.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))
+    let mut conn = app.db.read().await?;
+    let machine = machine_get(&mut conn, space, id).await?;
+    let machine = machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
+    let facts = facts_get(&mut conn, id).await?;
+    let rollout = rollout_in_flight(&mut conn, id).await?;
+    let version = version_state(app, facts.as_ref());
+    Ok(Seen { machine, facts, rollout, version })
 }
 
 fn version_state(app: &App, facts: Option<&Facts>) -> VersionState {

@@ -8,6 +8,7 @@ use contract::Thumbprint;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bad;
 use super::bind::{Body, Id, Query, Space};
 use super::fleet::{Seen, fleet, seen};
 use super::machine_resource::{COMMUNICATION_STYLE, discovered, resource};
@@ -158,7 +159,6 @@ struct MachineBody {
 
 impl MachineBody {
     fn read(self, old: Option<Machine>) -> Result<NewMachine, ApiError> {
-        let bad = |error: String| ApiError::bad_request(format!("{error}."));
         let endpoint = self.endpoint.unwrap_or_default();
         if let Some(style) = endpoint.communication_style.filter(|style| style != COMMUNICATION_STYLE) {
             return Err(ApiError::bad_request(format!(
@@ -166,7 +166,7 @@ impl MachineBody {
             )));
         }
         // The endpoint is where clients write them; the fields beside it are the elder spelling.
-        let uri = endpoint.uri.or(self.uri).map(|uri| uri.parse::<Address>().map_err(|error| bad(error.to_string())));
+        let uri = endpoint.uri.or(self.uri).map(|uri| uri.parse::<Address>().map_err(bad));
         let thumbprint = endpoint.thumbprint.or(self.thumbprint).map(|text| {
             text.parse::<Thumbprint>().map_err(|error| bad(format!("Endpoint.Thumbprint is no thumbprint: {error}")))
         });
@@ -257,9 +257,9 @@ async fn discovery(
         )));
     }
     let port = query.one("port")?.unwrap_or(TENTACLE_PORT);
-    let address = Address::new(host, port).map_err(|error| ApiError::bad_request(format!("{error}.")))?;
+    let address = Address::new(host, port).map_err(bad)?;
     let found = discover(&app, &address).await;
-    let thumbprint = found.map_err(|error| ApiError::bad_request(format!("No Tentacle was found: {error}.")))?;
+    let thumbprint = found.map_err(|error| bad(format!("No Tentacle was found: {error}")))?;
     Ok(Json(discovered(&address, thumbprint)))
 }
 

@@ -15,12 +15,13 @@ mod rollouts;
 mod spaces;
 mod task_details;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
-use axum::http::{Method, StatusCode, Uri};
 
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, sentence};
 use crate::ids::SpaceId;
 
 /// The API, to be nested at `/api`.
@@ -30,8 +31,6 @@ pub fn router() -> Router<App> {
         .merge(of_a_space())
         .nest("/{space}", of_a_space())
         .nest("/spaces/{space}", of_a_space())
-        .fallback(unknown)
-        .method_not_allowed_fallback(not_allowed)
 }
 
 fn of_a_space() -> Router<App> {
@@ -48,15 +47,7 @@ fn base(space: SpaceId) -> String {
     format!("/api/{space}")
 }
 
-async fn unknown(uri: Uri) -> ApiError {
-    nothing_here(uri.path())
-}
-
-fn nothing_here(path: &str) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, format!("This portal has nothing at {path}. GET /api lists what there is."))
-}
-
-async fn not_allowed(method: Method, uri: Uri) -> ApiError {
-    let sentence = format!("This portal does not know {method} for {}.", uri.path());
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, sentence)
+/// What the client sent cannot be used, and why.
+fn bad(error: impl std::fmt::Display) -> ApiError {
+    ApiError::bad_request(sentence(&error.to_string()))
 }

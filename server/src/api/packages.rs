@@ -18,7 +18,7 @@ use crate::db::packages::package_list;
 use crate::error::ApiError;
 use crate::ids::SpaceId;
 use crate::model::Package;
-use crate::store::{OverwriteMode, Uploaded, package_remove, package_upload};
+use crate::store::{Incoming, OverwriteMode, Uploaded, package_remove, package_upload};
 
 /// The one feed.
 const FEED: &str = "feeds-builtin";
@@ -143,34 +143,39 @@ async fn push(
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let mode = overwrite_mode(&query)?;
-    let mut form = form.map_err(|error| {
-        ApiError::bad_request(format!("A package is sent as a form (multipart/form-data): {error}."))
-    })?;
+    let mut form =
+        form.map_err(|error| super::bad(format!("A package is sent as a form (multipart/form-data): {error}")))?;
+    let incoming = receive(&app, &mut form).await?;
+    let (package, uploaded) = package_upload(&app, space, incoming, mode).await?;
+    let status = match uploaded {
+        Uploaded::Created => StatusCode::CREATED,
+        Uploaded::Existing => StatusCode::OK,
+    };
+    Ok((status, Json(resource(&package))))
+}
+
+/// Receives the file of the form. The form is read to its end, so that the connection can be used again.
+async fn receive(app: &App, form: &mut Multipart) -> Result<Incoming, ApiError> {
+    let mut incoming = None;
     for _ in 0..FIELDS_MAX {
-        let field = form.next_field().await.map_err(cut_off)?;
-        let Some(field) = field else { break };
-        if field.name() != Some(FIELD) && field.file_name().is_none() {
-            continue;
+        let Some(field) = form.next_field().await.map_err(cut_off)? else { break };
+        if incoming.is_none() && (field.name() == Some(FIELD) || field.file_name().is_some()) {
+            incoming = Some(app.store.receive(field).await?);
         }
-        let incoming = app.store.receive(field).await?;
-        let (package, uploaded) = package_upload(&app, space, incoming, mode).await?;
-        let status = match uploaded {
-            Uploaded::Created => StatusCode::CREATED,
-            Uploaded::Existing => StatusCode::OK,
-        };
-        return Ok((status, Json(resource(&package))));
     }
-    Err(ApiError::bad_request(format!("The form holds no file in the field {FIELD}.")))
+    incoming.ok_or_else(|| ApiError::bad_request(format!("The form holds no file in the field {FIELD}.")))
 }
 
 fn cut_off(error: axum::extract::multipart::MultipartError) -> ApiError {
-    ApiError::bad_request(format!("The upload could not be read: {error}."))
+    super::bad(format!("The upload could not be read: {error}"))
 }
 
 fn overwrite_mode(query: &Query) -> Result<OverwriteMode, ApiError> {
     match query.text("overwriteMode") {
         Some(word) => OverwriteMode::from_word(word).ok_or_else(|| {
-            ApiError::bad_request("overwriteMode must be FailIfExists, OverwriteExisting or IgnoreIfExists.")
+            ApiError::bad_request(
+                "The query's overwriteMode must be FailIfExists, OverwriteExisting or IgnoreIfExists.",
+            )
         }),
         // The elder spelling.
         None if query.flag("replace")? == Some(true) => Ok(OverwriteMode::OverwriteExisting),

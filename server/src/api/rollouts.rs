@@ -137,7 +137,7 @@ impl RolloutBody {
         let target = self.target_version.filter(|text| !text.is_empty()).map(|text| text.parse::<Version>());
         Ok(RolloutRequest {
             selection,
-            target: target.transpose().map_err(|error| ApiError::bad_request(format!("{error}.")))?,
+            target: target.transpose().map_err(super::bad)?,
             max_in_flight: self.max_in_flight,
             failure_budget: self.failure_budget,
             description: self.description.or(self.name),

@@ -11,6 +11,7 @@ use futures_util::stream::try_unfold;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bad;
 use super::bind::{Body, Id, Query, Space, bind};
 use super::page::{List, Page, Slice, TAKE_DEFAULT};
 use super::task_details::{self, Names};
@@ -250,11 +251,10 @@ impl SelectionArguments {
 
 impl DeployArguments {
     fn read(self) -> Result<DeployRequest, ApiError> {
-        let bad = |error: String| ApiError::bad_request(format!("{error}."));
         let version = self.version.filter(|version| !version.is_empty()).map(|version| version.parse::<Version>());
         Ok(DeployRequest {
-            package_id: self.package_id.parse().map_err(|error: contract::NameError| bad(error.to_string()))?,
-            version: version.transpose().map_err(|error| bad(error.to_string()))?,
+            package_id: self.package_id.parse().map_err(bad)?,
+            version: version.transpose().map_err(bad)?,
             environment: self.environment_id,
             roles: self.roles.unwrap_or_default(),
             variables: self.variables.unwrap_or_default(),

@@ -87,7 +87,7 @@ async fn session_principal(parts: &mut Parts, app: &App) -> Result<Option<Princi
     let session = Session::from_request_parts(parts, app)
         .await
         .map_err(|(status, why)| ApiError::new(status, format!("The portal has no sessions here: {why}.")))?;
-    session::principal(&mut *app.db.read().await?, &session).await.map_err(|error| match error {
+    session::principal(&app.db, &session).await.map_err(|error| match error {
         LoginError::Db(error) => error.into(),
         error => ApiError::internal("load the session", &error),
     })
@@ -125,7 +125,7 @@ fn register_may(method: &Method, path: &str) -> bool {
     let is_read = *method == Method::GET || *method == Method::HEAD;
     match rest.as_slice() {
         [] | ["users", "me"] | ["environments" | "machines", ..] if is_read => true,
-        ["certificates", "certificate-global"] if is_read => true,
+        ["configuration", "certificates", "certificate-global"] if is_read => true,
         ["machines"] => *method == Method::POST,
         _ => false,
     }
@@ -176,7 +176,7 @@ mod tests {
             (Method::GET, "/api/machines/Machines-1"),
             (Method::POST, "/api/machines"),
             (Method::POST, "/api/Spaces-1/machines"),
-            (Method::GET, "/api/certificates/certificate-global"),
+            (Method::GET, "/api/configuration/certificates/certificate-global"),
         ] {
             assert!(register_may(&method, path), "{method} {path}");
         }

@@ -15,7 +15,7 @@ use crate::app::{Access, App};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::db::sessions::{session_delete, session_delete_expired, session_get, session_insert, session_update};
 use crate::db::users::{user_by_name, user_get, user_password_hash};
-use crate::db::{Connection, Db, DbError};
+use crate::db::{Db, DbError};
 use crate::ids::UserId;
 
 /// How long a session lasts without a request; then its bearer logs in again.
@@ -108,11 +108,14 @@ pub async fn logout(session: &Session) -> Result<(), tower_sessions::session::Er
 }
 
 /// Whose session it is; `None` for nobody's.
-pub(super) async fn principal(conn: &mut Connection, session: &Session) -> Result<Option<Principal>, LoginError> {
+pub(super) async fn principal(db: &Db, session: &Session) -> Result<Option<Principal>, LoginError> {
+    // Loading the session takes a connection: whoever holds one meanwhile may wait for ever.
     let Some(login) = session.get::<Login>(LOGIN_KEY).await? else { return Ok(None) };
     let id = UserId(login.user);
-    let Some(user) = user_get(conn, id).await? else { return Ok(None) };
-    let stored = user_password_hash(conn, id).await?;
+    let mut conn = db.read().await?;
+    let Some(user) = user_get(&mut conn, id).await? else { return Ok(None) };
+    let stored = user_password_hash(&mut conn, id).await?;
+    drop(conn);
     if stored.as_deref().map(stamp).as_ref() != Some(&login.stamp) {
         return Ok(None);
     }

@@ -282,3 +282,7 @@ async fn sync_task(conn: &mut Connection, next: &Rollout, now: Timestamp) -> Res
     }
     Ok(true)
 }
+
+#[cfg(test)]
+#[path = "orchestrator_tests.rs"]
+mod tests;

@@ -21,8 +21,8 @@ pub const ATTEMPTS_MAX: u32 = 3;
 /// How often a machine is asked for its status while a new process is awaited.
 const OBSERVE_RESTARTING: Duration = Duration::from_millis(500);
 
-/// How often a machine is asked for its status while it proves itself.
-const OBSERVE_PROVING: Duration = Duration::from_secs(2);
+/// Into how many parts the proving time is cut by questions for the status while a machine proves itself.
+const OBSERVATIONS_PROVING: u32 = 10;
 
 /// How often a lost machine is asked for its status.
 const OBSERVE_LOST: Duration = Duration::from_secs(10);
@@ -376,7 +376,7 @@ impl Context<'_> {
             Some(Step::To(phase)) => to(phase),
             _ if overdue => to(self.overdue(machine)),
             Some(Step::Confirm) => self.again(machine, RETRY_CALL, confirm),
-            None => self.observe(machine, OBSERVE_PROVING),
+            None => self.observe(machine, self.limits.deadlines.proving_time / OBSERVATIONS_PROVING),
         }
     }
 

@@ -163,8 +163,9 @@ impl Part<'_> {
 
     async fn take(&mut self, step: Step) -> Result<(), DbError> {
         if self.place.is_none() {
-            let Some(place) = self.unless_cancelled(self.gate.acquire()).await else { return Ok(()) };
-            self.place = place.ok();
+            // The gate is never closed. The wait may be long: everything is looked at again before the step is taken.
+            self.place = self.unless_cancelled(self.gate.acquire()).await.and_then(Result::ok);
+            return Ok(());
         }
         let Some(target) = self.machine.as_ref().map(Target::from) else { return Ok(()) };
         let begun = self.app.now();

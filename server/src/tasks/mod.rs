@@ -19,11 +19,11 @@ use crate::app::App;
 use crate::db::environments::environment_get;
 use crate::db::machines::machine_list;
 use crate::db::packages::{package_get, package_list};
-use crate::db::tasks::{task_cancel_request, task_get, task_insert, task_machine_insert};
+use crate::db::tasks::{task_cancel_request, task_get, task_insert, task_log_append, task_machine_insert};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
 use crate::live::Change;
-use crate::model::{Environment, Machine, NewTask, Package, TaskState};
+use crate::model::{Environment, LogCategory, Machine, NewTask, Package, TaskState};
 use crate::rollout::create::Selection;
 
 /// The name of tasks that ask machines how they are.
@@ -167,9 +167,11 @@ pub async fn task_cancel(app: &App, space: SpaceId, id: TaskId, who: &str) -> Re
     if task.state.is_completed() {
         return Err(TaskError::Completed { task: id, state: task.state });
     }
-    task_cancel_request(&mut tx, space, id, app.now()).await?;
+    if task_cancel_request(&mut tx, space, id, app.now()).await? {
+        let line = format!("{who} asked to cancel the task.");
+        task_log_append(&mut tx, id, None, app.now(), LogCategory::Warning, &line).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
-    tracing::info!(task.id = %id, user.name = who, "somebody asked to cancel a task");
     announce(app, id);
     app.live.poke_orchestrator();
     Ok(())

@@ -26,8 +26,12 @@ const TICK: Duration = Duration::from_secs(5);
 /// Tasks of one kind that run at once. The others stay queued, so that long deployments never hold up health checks.
 const TASKS_AT_ONCE_MAX: usize = 10;
 
-/// Machines of one task that are worked on at once. The others wait; a machine that is only waited for takes no place.
-const MACHINES_AT_ONCE_MAX: usize = 10;
+/// Machines of one deployment that are worked on at once. The others wait; a machine that is only waited for takes no
+/// place.
+const DEPLOYS_AT_ONCE_MAX: usize = 10;
+
+/// Machines of one health check that are asked at once. The others wait.
+const CHECKS_AT_ONCE_MAX: usize = 32;
 
 /// Runs tasks until `stop`. What is under way then goes on with the next start of the portal.
 pub async fn run(app: App, stop: CancellationToken) {
@@ -111,13 +115,13 @@ async fn run_task(app: &App, task: &Task, cancel: &CancellationToken) -> Result<
     tx.commit().await?;
     match task.started_at {
         None => journal.say(None, LogCategory::Info, &format!("{}.", task.task.description)).await?,
-        Some(_) => journal.say(None, LogCategory::Info, "The portal was restarted; the task goes on.").await?,
+        Some(_) => journal.say(None, LogCategory::Info, "The task was interrupted and goes on.").await?,
     }
-    let gate = Semaphore::new(MACHINES_AT_ONCE_MAX);
     let open = parts.into_iter().filter(is_open);
     if task.task.name == DEPLOY {
         match deploy::Order::read(&task.task.arguments) {
             Ok(order) => {
+                let gate = Semaphore::new(DEPLOYS_AT_ONCE_MAX);
                 let run = |part| deploy::run(app, task, &order, part, &gate, cancel);
                 try_join_all(open.map(run)).await?;
             }
@@ -127,6 +131,7 @@ async fn run_task(app: &App, task: &Task, cancel: &CancellationToken) -> Result<
             }
         }
     } else {
+        let gate = Semaphore::new(CHECKS_AT_ONCE_MAX);
         try_join_all(open.map(|part| health::run(app, task, part, &gate, cancel))).await?;
     }
     let mut conn = app.db.read().await?;

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use contract::{Home, env};
 use package::{
-    Authority, BundleOutcome, InstallError, Installed, Limits, Outcome, install_tentacle_bundle, stage_tentacle, verify,
+    Authority, BundleOutcome, InstallError, Installed, Limits, Outcome, end_with_parent, install_tentacle_bundle,
+    stage_tentacle, verify,
 };
 
 /// Install a Tentacle package side by side with the versions that are there.
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<String, InstallError> {
     let home = Home::new(&arguments.home);
     if arguments.bundled {
+        end_with_parent();
         return Ok(tell_bundled(&install_tentacle_bundle(&home, &arguments.package)?));
     }
     let package = verify(&arguments.package, None, &Limits::default())?;

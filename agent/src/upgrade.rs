@@ -1,0 +1,264 @@
+//! Changes this Tentacle to another version: checks the order, stages the package, drains the work, arms, ends.
+//!
+//! The rename that arms comes last: whatever is refused, fails or is cancelled before it leaves nothing behind.
+
+use std::fs::{self, File};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::{Home, Thumbprint, Version};
+use octopus_proto::{LogLevel, Refusal, RefusalKind, UpgradeOrder, WorkState};
+use package::{Authority, InstallError, Staged, Verified, stage_tentacle};
+
+use crate::agent::Agent;
+use crate::install::{InstallFailure, verify};
+use crate::log::{Log as _, chain};
+use crate::sys;
+use crate::upload::InUse;
+use crate::work::{Accepted, Job, Record};
+
+/// Longest time that running work is given to end, whatever the order says.
+const DRAIN_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Why an accepted upgrade did not come to pass.
+#[derive(Debug, thiserror::Error)]
+enum UpgradeFailure {
+    #[error("the new version could not be unpacked")]
+    Stage(#[source] InstallError),
+    #[error(
+        "busy: after {waited_ms} ms there was still running: {work}. The upgrade was given up, and the work goes on"
+    )]
+    Busy { waited_ms: u128, work: String },
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("the new version could not be put in its place")]
+    Arm(#[source] InstallError),
+    #[error("could not {step} of version {version}")]
+    Verdict { step: &'static str, version: Version, source: io::Error },
+    #[error("Tentacle failed while upgrading")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// Checks an order of `portal`. When it returns well the order and its generation are on the disk and it is being carried
+/// out; the same order again is fine and does nothing.
+pub(crate) async fn accept(agent: &Arc<Agent>, order: UpgradeOrder, portal: Thumbprint) -> Result<(), Refusal> {
+    let _turn = agent.upgrading.lock().await;
+    agent.works.refuse_when_ending()?;
+    let record = Record::of_upgrade(&order);
+    if agent.works.is_known(&order.ticket, &record)? {
+        return Ok(());
+    }
+    agent.works.refuse_when_upgrading()?;
+    if order.expected != agent.version {
+        let sentence = format!("version {} is running, not {}", agent.version, order.expected);
+        return Err(Refusal::new(RefusalKind::VersionChanged, sentence));
+    }
+    let in_use = agent.uploads.in_use(order.package);
+    let package = check_package(agent, &order).await?;
+    agent.generations.check(&portal, order.generation)?;
+    let write_down = {
+        let (agent, order) = (Arc::clone(agent), order.clone());
+        move || write_down(&agent, &order, record, portal)
+    };
+    let written = tokio::task::spawn_blocking(write_down).await;
+    let Some(job) = written.map_err(|error| internal("write down the order", &error))?? else { return Ok(()) };
+    tracing::info!(from = %agent.version, to = %order.version, ticket = %order.ticket, by = %portal, "upgrade accepted");
+    tokio::spawn(carry_out(Arc::clone(agent), order, package, job, in_use));
+    Ok(())
+}
+
+async fn check_package(agent: &Agent, order: &UpgradeOrder) -> Result<Verified, Refusal> {
+    let bad = |sentence: String| Refusal::new(RefusalKind::BadPackage, sentence);
+    let path = agent.uploads.package(order.package);
+    if !path.is_file() {
+        return Err(bad(format!("the package {} is not on this machine: upload it first", order.package)));
+    }
+    let package = verify(path, Some(order.package)).await.map_err(|error: InstallFailure| bad(chain(&error)))?;
+    let runtime = package::current_runtime();
+    if package.id().tentacle_runtime().is_none_or(|offered| !offered.eq_ignore_ascii_case(runtime)) {
+        return Err(bad(format!("{} is not a Tentacle package for {runtime}", package.id())));
+    }
+    if *package.version() != order.version {
+        return Err(bad(format!("the package holds version {}, not {}", package.version(), order.version)));
+    }
+    if order.version == agent.version {
+        return Err(bad(format!("version {} is what runs already", order.version)));
+    }
+    Ok(package)
+}
+
+/// The ticket first: after a crash between the two the portal finds it with an unknown result.
+fn write_down(
+    agent: &Agent,
+    order: &UpgradeOrder,
+    record: Record,
+    portal: Thumbprint,
+) -> Result<Option<Arc<Job>>, Refusal> {
+    let Accepted::New(job) = agent.works.accept_upgrade(&order.ticket, record)? else { return Ok(None) };
+    if let Err(error) = agent.generations.record(&portal, order.generation) {
+        let refusal = internal("write down the generation of the order", &error);
+        agent.works.finish(&job, WorkState::Failed { reason: refusal.sentence.clone() });
+        agent.works.reopen();
+        return Err(refusal);
+    }
+    Ok(Some(job))
+}
+
+async fn carry_out(agent: Arc<Agent>, order: UpgradeOrder, package: Verified, job: Arc<Job>, _in_use: InUse) {
+    job.info(&format!("Upgrading Tentacle {} to {}", agent.version, order.version));
+    let result = stage_drain_arm(&agent, &order, package, &job).await;
+    let state = match result {
+        Ok(()) => {
+            job.info("The new version is armed; this Tentacle ends now");
+            // Before anybody can see the end of the ticket, so that no work slips in.
+            agent.works.close_for_good();
+            WorkState::Succeeded
+        }
+        Err(UpgradeFailure::Cancelled) => {
+            job.info("Cancelled; nothing was changed");
+            job.state_when_cancelled()
+        }
+        Err(failure) => {
+            let reason = chain(&failure);
+            job.line(LogLevel::Error, &reason);
+            WorkState::Failed { reason }
+        }
+    };
+    let armed = state == WorkState::Succeeded;
+    let finish = {
+        let agent = Arc::clone(&agent);
+        tokio::task::spawn_blocking(move || agent.works.finish(&job, state))
+    };
+    if let Err(error) = finish.await {
+        tracing::error!(%error, "could not end the ticket of an upgrade");
+    }
+    if armed {
+        agent.ending.cancel();
+    } else {
+        agent.works.reopen();
+    }
+}
+
+async fn stage_drain_arm(
+    agent: &Arc<Agent>,
+    order: &UpgradeOrder,
+    package: Verified,
+    job: &Arc<Job>,
+) -> Result<(), UpgradeFailure> {
+    let home = agent.home.clone();
+    let stage = move || stage_tentacle(&home, package).map_err(UpgradeFailure::Stage);
+    let staged = tokio::task::spawn_blocking(stage).await??;
+    job.info("Unpacked beside the running version");
+    drain(agent, order, job).await?;
+    let (home, running, job) = (agent.home.clone(), agent.version.clone(), Arc::clone(job));
+    let arm = move || {
+        if job.cancelled().is_cancelled() { Err(UpgradeFailure::Cancelled) } else { arm(&home, staged, &running) }
+    };
+    tokio::task::spawn_blocking(arm).await?
+}
+
+async fn drain(agent: &Agent, order: &UpgradeOrder, job: &Job) -> Result<(), UpgradeFailure> {
+    let limit = Duration::from_millis(order.drain_ms).min(DRAIN_MAX);
+    let others = || agent.works.running().into_iter().filter(|work| work.ticket != order.ticket);
+    if others().next().is_some() {
+        job.info(&format!("Waiting up to {} s for the running work to end", limit.as_secs()));
+    }
+    let drained = tokio::select! {
+        () = job.cancelled().cancelled() => return Err(UpgradeFailure::Cancelled),
+        // All but the ticket of the upgrade itself.
+        drained = agent.works.drained(1, limit) => drained,
+    };
+    if drained {
+        return Ok(());
+    }
+    let work = others().map(|work| work.description).collect::<Vec<_>>().join("; ");
+    Err(UpgradeFailure::Busy { waited_ms: limit.as_millis(), work })
+}
+
+/// Arms a version. Every newer one is marked withdrawn, the newest last: until then that one is still chosen, so a power
+/// cut between two of the steps leaves the machine with what it runs now.
+fn arm(home: &Home, staged: Staged, running: &Version) -> Result<(), UpgradeFailure> {
+    let version = staged.version().clone();
+    staged.arm(Authority::Commanded).map_err(UpgradeFailure::Arm)?;
+    let failed = |step, version: &Version| {
+        let version = version.clone();
+        move |source| UpgradeFailure::Verdict { step, version, source }
+    };
+    if version < *running {
+        // It was proven as a newer one's predecessor; now it has to prove itself again.
+        remove(home, &version).map_err(failed("remove the proof", &version))?;
+    }
+    let mut newer = home.installed_tentacles().map_err(failed("look for newer versions than that", &version))?;
+    newer.retain(|installed| *installed > version);
+    for newer in newer.iter().rev() {
+        withdraw(home, newer).map_err(failed("write the withdrawal", newer))?;
+    }
+    Ok(())
+}
+
+fn remove(home: &Home, version: &Version) -> io::Result<()> {
+    match fs::remove_file(home.proven(version)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sys::sync_folder(&home.supervisor()),
+    }
+}
+
+fn withdraw(home: &Home, version: &Version) -> io::Result<()> {
+    File::create(home.withdrawn(version))?.sync_all()?;
+    sys::sync_folder(&home.supervisor())
+}
+
+fn internal(step: &str, error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::new(RefusalKind::Internal, format!("could not {step}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use package::{Limits, pack_tentacle};
+
+    use super::*;
+
+    fn install(home: &Home, versions: &[Version]) {
+        for version in versions {
+            arm(home, stage(home, version), version).unwrap();
+        }
+    }
+
+    fn stage(home: &Home, version: &Version) -> Staged {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        fs::write(&program, format!("program {version}")).unwrap();
+        let path = pack_tentacle(package::current_runtime(), version, &program, folder.path()).unwrap();
+        stage_tentacle(home, package::verify(&path, None, &Limits::default()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn going_back_withdraws_every_newer_version_and_takes_the_proof_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let versions = [1, 2, 3].map(|major| Version::release(major, 0, 0));
+        install(&home, &versions);
+        for version in &versions {
+            File::create(home.proven(version)).unwrap();
+        }
+        File::create(home.rejected(&versions[0])).unwrap();
+        arm(&home, stage(&home, &versions[0]), &versions[2]).unwrap();
+        let verdicts = versions.map(|version| contract::Verdicts::read(&home, &version));
+        assert!(!verdicts[0].proven && !verdicts[0].is_marked_bad());
+        assert!(verdicts[1].withdrawn && verdicts[2].withdrawn);
+    }
+
+    #[test]
+    fn going_forward_withdraws_nothing_and_leaves_the_running_version_proven() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let versions = [1, 2].map(|major| Version::release(major, 0, 0));
+        install(&home, &versions[..1]);
+        File::create(home.proven(&versions[0])).unwrap();
+        arm(&home, stage(&home, &versions[1]), &versions[0]).unwrap();
+        let verdicts = versions.map(|version| contract::Verdicts::read(&home, &version));
+        assert!(verdicts[0].proven && !verdicts[0].withdrawn && !verdicts[1].withdrawn);
+    }
+}

@@ -1,0 +1,254 @@
+//! The log of a ticket on the disk: one JSON object a line, numbered from 1.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use octopus_proto::{LOG_LINE_MAX, LogLevel, LogLine, PROGRESS_LINES_MAX};
+use serde::{Deserialize, Serialize};
+
+use crate::agent::now_micros;
+
+/// Most bytes of a log. At the limit one line says so, and of what follows only errors are kept: they are Tentacle's own
+/// words on how the work ended, never a script's.
+const LOG_MAX: u64 = 16 << 20;
+
+/// Most bytes of such errors; then they are thrown away too.
+const LOG_END: u64 = 1 << 20;
+
+/// Longest line in the file: every byte of the text may take six in JSON.
+const FILE_LINE_MAX: u64 = 6 * LOG_LINE_MAX as u64 + 1024;
+
+const FULL: &str = "the log is full: the rest of the output is not kept";
+
+/// An open log.
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    last: u64,
+    full: bool,
+    /// Where the line after a sequence number begins: a reader mostly goes on where it was.
+    hint: (u64, u64),
+}
+
+#[derive(Deserialize, Serialize)]
+struct Line<'a> {
+    seq: u64,
+    at: i64,
+    level: Level,
+    #[serde(borrow)]
+    text: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+impl LogFile {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        Self::open(path, OpenOptions::new().truncate(true).write(true))
+    }
+
+    /// Opens the log of an earlier process. A last line that was not written whole is cut off.
+    pub(super) fn load(path: &Path) -> io::Result<Self> {
+        let mut log = Self::open(path, OpenOptions::new().read(true).append(true))?;
+        let mut reader = BufReader::new(File::open(path)?);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = reader.by_ref().take(FILE_LINE_MAX).read_until(b'\n', &mut line)? as u64;
+            let Ok(Line { seq, .. }) = serde_json::from_slice(&line) else { break };
+            if !line.ends_with(b"\n") || seq != log.last + 1 {
+                break;
+            }
+            log.size += read;
+            log.last = seq;
+        }
+        log.file.set_len(log.size)?;
+        log.full = log.size >= LOG_MAX;
+        Ok(log)
+    }
+
+    fn open(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let file = options.create(true).mode(0o600).open(path)?;
+        Ok(Self { path: path.to_owned(), file, size: 0, last: 0, full: false, hint: (0, 0) })
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Writes lines with one call to the system. A text that is too long goes on in the next line.
+    pub(super) fn append(&mut self, lines: &mut dyn Iterator<Item = (LogLevel, &str)>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let mut last = self.last;
+        for (level, text) in lines {
+            for text in pieces(text) {
+                let size = self.size + bytes.len() as u64;
+                if self.full && (level != LogLevel::Error || size + FILE_LINE_MAX > LOG_MAX + LOG_END) {
+                    continue;
+                }
+                last = write_line(&mut bytes, last, level, text)?;
+                if !self.full && size >= LOG_MAX {
+                    self.full = true;
+                    last = write_line(&mut bytes, last, LogLevel::Warning, FULL)?;
+                }
+            }
+        }
+        if let Err(error) = self.file.write_all(&bytes) {
+            // A half-written line would spoil all that follow.
+            self.file.set_len(self.size)?;
+            return Err(error);
+        }
+        self.size += bytes.len() as u64;
+        self.last = last;
+        Ok(())
+    }
+
+    /// Some lines after a sequence number.
+    pub(super) fn read(&mut self, after: u64) -> io::Result<Vec<LogLine>> {
+        let (seq, offset) = if after >= self.hint.0 { self.hint } else { (0, 0) };
+        let mut reader = BufReader::new(File::open(&self.path)?);
+        reader.seek(SeekFrom::Start(offset))?;
+        let (mut seq, mut offset, mut lines, mut line) = (seq, offset, Vec::new(), Vec::new());
+        while seq < self.last && lines.len() < PROGRESS_LINES_MAX {
+            line.clear();
+            offset += reader.by_ref().take(FILE_LINE_MAX).read_until(b'\n', &mut line)? as u64;
+            let Line { seq: found, at, level, text } = serde_json::from_slice(&line)?;
+            seq = found;
+            if seq > after {
+                lines.push(LogLine { seq, at, level: level.into(), text: text.into_owned() });
+            }
+        }
+        self.hint = (seq, offset);
+        Ok(lines)
+    }
+}
+
+fn write_line(bytes: &mut Vec<u8>, last: u64, level: LogLevel, text: &str) -> io::Result<u64> {
+    let seq = last + 1;
+    serde_json::to_writer(&mut *bytes, &Line { seq, at: now_micros(), level: level.into(), text: text.into() })?;
+    bytes.push(b'\n');
+    Ok(seq)
+}
+
+/// A text in pieces that a line can hold.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        if text.len() <= LOG_LINE_MAX {
+            return Some(text);
+        }
+        let (piece, more) = text.split_at(text.floor_char_boundary(LOG_LINE_MAX));
+        rest = Some(more);
+        Some(piece)
+    })
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Info => Self::Info,
+            LogLevel::Warning => Self::Warning,
+            LogLevel::Error => Self::Error,
+        }
+    }
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Info => Self::Info,
+            Level::Warning => Self::Warning,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(log: &mut LogFile, texts: &[&str]) {
+        log.append(&mut texts.iter().map(|text| (LogLevel::Warning, *text))).unwrap();
+    }
+
+    fn read_all(log: &mut LogFile) -> Vec<LogLine> {
+        let mut lines: Vec<LogLine> = Vec::new();
+        loop {
+            let more = log.read(lines.last().map_or(0, |line| line.seq)).unwrap();
+            if more.is_empty() {
+                return lines;
+            }
+            lines.extend(more);
+        }
+    }
+
+    #[test]
+    fn lines_are_read_as_they_were_written_from_anywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::create(&folder.path().join("log")).unwrap();
+        let texts: Vec<_> = (0..450).map(|i| format!("line {i} \"\\ é\u{1}")).collect();
+        for text in &texts {
+            append(&mut log, &[text]);
+        }
+        let lines = read_all(&mut log);
+        assert_eq!(lines.iter().map(|line| &line.text).collect::<Vec<_>>(), texts.iter().collect::<Vec<_>>());
+        assert_eq!(log.read(0).unwrap().len(), PROGRESS_LINES_MAX);
+        assert_eq!(log.read(448).unwrap()[0].seq, 449);
+        assert!(log.read(450).unwrap().is_empty() && log.read(9999).unwrap().is_empty());
+        assert_eq!(log.read(3).unwrap()[0].seq, 4);
+    }
+
+    #[test]
+    fn a_line_that_was_not_written_whole_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&mut LogFile::create(&path).unwrap(), &["one", "two"]);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 3);
+        std::fs::write(&path, bytes).unwrap();
+        let mut log = LogFile::load(&path).unwrap();
+        append(&mut log, &["three"]);
+        let texts: Vec<_> = read_all(&mut log).into_iter().map(|line| (line.seq, line.text)).collect();
+        assert_eq!(texts, [(1, "one".to_owned()), (2, "three".to_owned())]);
+    }
+
+    #[test]
+    fn a_long_text_goes_on_in_the_next_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::create(&folder.path().join("log")).unwrap();
+        let text = "é".repeat(LOG_LINE_MAX);
+        append(&mut log, &[&text, ""]);
+        let lines = read_all(&mut log);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines.iter().map(|line| line.text.as_str()).collect::<String>(), text);
+    }
+
+    #[test]
+    fn a_full_log_says_so_and_still_takes_the_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut log = LogFile::create(&path).unwrap();
+        let text = "x".repeat(LOG_LINE_MAX);
+        for _ in 0..1100 {
+            append(&mut log, &[&text]);
+        }
+        assert!(log.size < LOG_MAX + LOG_END);
+        log.append(&mut std::iter::once((LogLevel::Error, "it failed"))).unwrap();
+        let texts: Vec<_> = read_all(&mut log).into_iter().map(|line| line.text).collect();
+        assert_eq!(texts[texts.len() - 2..], [FULL, "it failed"]);
+        assert_eq!(LogFile::load(&path).unwrap().last(), log.last());
+    }
+}

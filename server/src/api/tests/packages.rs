@@ -1,0 +1,59 @@
+//! The built-in feed.
+
+use super::*;
+
+#[tokio::test]
+async fn a_package_is_pushed_fetched_and_deleted() {
+    let client = Client::new().await;
+    let bytes = package("Acme.Web", "1.0", "first");
+    let (status, made) = client.push("?overwriteMode=FailIfExists", "fileToUpload", &bytes).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    has_keys(
+        &made,
+        "Id PackageId Version FileExtension FeedId NuGetPackageId NuGetFeedId Title Summary Description ReleaseNotes \
+         Published PackageSizeBytes Hash PackageVersionBuildInformation Links",
+    );
+    assert_eq!((&made["Id"], &made["FeedId"]), (&json!("packages-Acme.Web.1.0.0"), &json!("feeds-builtin")));
+    assert_eq!(made["PackageSizeBytes"], bytes.len());
+    let other = package("acme.web", "1.0.0", "second");
+    let (status, answer) = client.push("", "fileToUpload", &other).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    is_error(&answer);
+    let message = answer["ErrorMessage"].as_str().unwrap();
+    assert!(message.contains("A package with the same name and version already exists"), "{message}");
+    let (status, kept) = client.push("?overwriteMode=IgnoreIfExists", "fileToUpload", &other).await;
+    assert_eq!((status, &kept["Hash"]), (StatusCode::OK, &made["Hash"]));
+    let (status, replaced) = client.push("?replace=true", "file", &other).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_ne!(replaced["Hash"], made["Hash"]);
+
+    client.push("", "fileToUpload", &package("Acme.Web", "1.10.0", "newer")).await;
+    client.push("", "fileToUpload", &package("Acme.Db", "2.0.0", "db")).await;
+    for (query, found) in [
+        ("latest=true", vec!["packages-Acme.Db.2.0.0", "packages-Acme.Web.1.10.0"]),
+        ("nuGetPackageId=ACME.WEB&take=1", vec!["packages-Acme.Web.1.10.0"]),
+        ("filter=db", vec!["packages-Acme.Db.2.0.0"]),
+    ] {
+        assert_eq!(ids(&client.get(&format!("/api/packages?{query}")).await), found, "{query}");
+    }
+    let id = replaced["Id"].as_str().unwrap();
+    let request = Request::get(format!("/api/packages/{id}/raw")).header("X-Octopus-ApiKey", &client.key);
+    let raw = client.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(raw.headers()["content-length"], other.len().to_string());
+    assert_eq!(raw.into_body().collect().await.unwrap().to_bytes(), other);
+    assert_eq!(client.call("DELETE", &format!("/api/packages/{id}"), None).await.0, StatusCode::OK);
+    assert_eq!(client.call("GET", &format!("/api/packages/{id}"), None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_is_no_package_is_refused_with_a_sentence() {
+    let client = Client::new().await;
+    let (status, answer) = client.push("", "fileToUpload", b"not a zip").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    is_error(&answer);
+    let (status, answer) = client.push("?overwriteMode=Perhaps", "fileToUpload", b"").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    is_error(&answer);
+    let body = Some(json!({}));
+    client.refused("POST", "/api/packages/raw", body, StatusCode::BAD_REQUEST, "multipart/form-data").await;
+}

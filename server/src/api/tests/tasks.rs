@@ -1,0 +1,143 @@
+//! Tasks and rollouts.
+
+use super::*;
+
+#[tokio::test]
+async fn a_task_is_made_listed_read_and_cancelled() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    let made =
+        client.create("/api/tasks", json!({"name": "health", "arguments": {"machineIds": ["Machines-1"]}})).await;
+    has_keys(
+        &made,
+        "Id SpaceId Name Description Arguments State Completed QueueTime QueueTimeExpiry StartTime LastUpdatedTime \
+         CompletedTime ServerNode Duration ErrorMessage HasBeenPickedUpByProcessor IsCompleted FinishedSuccessfully \
+         HasPendingInterruptions HasWarningsOrErrors CanRerun EstimatedRemainingQueueDurationSeconds ProjectId Links",
+    );
+    assert_eq!((&made["Id"], &made["State"]), (&json!("ServerTasks-1"), &json!("Queued")));
+    assert_eq!(made["Description"], "Check the health of web1");
+    client.create("/api/tasks", json!({"Name": "Health", "Arguments": {"EnvironmentId": "Environments-1"}})).await;
+    let cancelled = client.call("POST", "/api/tasks/ServerTasks-1/cancel", None).await;
+    assert_eq!((cancelled.0, &cancelled.1["State"]), (StatusCode::OK, &json!("Cancelling")));
+    for (query, found) in [
+        ("", vec!["ServerTasks-2", "ServerTasks-1"]),
+        ("ids=ServerTasks-1,ServerTasks-9&skip=0&take=300", vec!["ServerTasks-1"]),
+        ("states=Queued", vec!["ServerTasks-2"]),
+        ("active=true&running=true", vec!["ServerTasks-1"]),
+        ("active=false", vec![]),
+        ("name=Upgrade", vec![]),
+        ("environment=Environments-1", vec!["ServerTasks-2"]),
+        ("project=Projects-1", vec![]),
+        ("take=1", vec!["ServerTasks-2"]),
+    ] {
+        assert_eq!(ids(&client.get(&format!("/api/tasks?{query}")).await), found, "{query}");
+    }
+    client.refused("GET", "/api/tasks?states=Dancing", None, StatusCode::BAD_REQUEST, "Dancing").await;
+    for (body, text) in [
+        (json!({}), "Name"),
+        (json!({"Name": "Backup"}), "no task called Backup"),
+        (json!({"Name": "Health", "Arguments": {"MachineIds": []}}), "names no machine"),
+        (json!({"Name": "Health", "Arguments": {"MachineIds": ["Machines-9"]}}), "Machines-9"),
+        (json!({"Name": "Upgrade", "Arguments": {"EnvironmentId": "Environments-9"}}), "Environments-9"),
+        (json!({"Name": "Deploy", "Arguments": {"PackageId": "No", "EnvironmentId": "Environments-1"}}), "package No"),
+        (json!({"Name": "Deploy", "Arguments": {"EnvironmentId": "Environments-1"}}), "PackageId"),
+    ] {
+        client.refused("POST", "/api/tasks", Some(body), StatusCode::BAD_REQUEST, text).await;
+    }
+}
+
+#[tokio::test]
+async fn the_details_of_a_task_hold_one_child_for_each_machine() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    client.create("/api/machines", machine("web2", 2)).await;
+    client.create("/api/tasks", json!({"Name": "Health"})).await;
+    let id = TaskId(1);
+    let mut tx = client.app.db.write().await.unwrap();
+    let now = client.app.now();
+    task_begin(&mut tx, id, now).await.unwrap();
+    task_log_append(&mut tx, id, None, now, LogCategory::Info, "begun").await.unwrap();
+    for text in ["one", "two", "<three>"] {
+        task_log_append(&mut tx, id, Some(MachineId(2)), now, LogCategory::Warning, text).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let details = client.get("/api/tasks/ServerTasks-1/details?verbose=true&tail=2").await;
+    has_keys(&details, "Task ActivityLogs Progress PhysicalLogSize Links");
+    has_keys(&details["Progress"], "ProgressPercentage EstimatedTimeRemaining");
+    let root = &details["ActivityLogs"][0];
+    has_keys(
+        root,
+        "Id Name Status Started Ended Children ShowAtSummaryLevel LogElements ProgressPercentage ProgressMessage",
+    );
+    assert_eq!((&root["Status"], &root["LogElements"][0]["MessageText"]), (&json!("Running"), &json!("begun")));
+    let children = root["Children"].as_array().unwrap();
+    assert_eq!(children.iter().map(|child| child["Name"].as_str().unwrap()).collect::<Vec<_>>(), ["web1", "web2"]);
+    let elements = children[1]["LogElements"].as_array().unwrap();
+    has_keys(&elements[0], "Category OccurredAt MessageText Detail");
+    assert_eq!(elements.iter().map(|e| e["MessageText"].as_str().unwrap()).collect::<Vec<_>>(), ["two", "<three>"]);
+    let request = Request::get("/api/tasks/ServerTasks-1/raw").header("X-Octopus-ApiKey", &client.key);
+    let raw = client.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(raw.headers()["content-type"], "text/plain; charset=utf-8");
+    let text = String::from_utf8(raw.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(text.contains("Info    | begun\n") && text.contains("Warning | web2 | <three>\n"), "{text}");
+}
+
+#[tokio::test]
+async fn an_upgrade_is_a_rollout_with_a_task() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    client.report(1, "1.0.0").await;
+    let arguments = json!({"EnvironmentId": "Environments-1", "RestrictedTo": "DeploymentTargets"});
+    let body = json!({"Name": "Upgrade", "Description": "Upgrade Tentacles in Production", "Arguments": arguments});
+    let task = client.create("/api/Spaces-1/tasks", body).await;
+    assert_eq!((&task["Name"], &task["Description"]), (&json!("Upgrade"), &json!("Upgrade Tentacles in Production")));
+    assert_eq!(task["Links"]["Rollout"], "/api/Spaces-1/rollouts/Rollouts-1");
+    let rollout = client.get("/api/rollouts/Rollouts-1").await;
+    has_keys(&rollout, "Id TaskId TargetVersion MaxInFlight FailureBudget State StateReason Counts Machines Links");
+    has_keys(
+        &rollout["Machines"][0],
+        "MachineId Name Phase PhaseSince DeadlineAt Reason FromVersion ToVersion Attempt",
+    );
+    assert_eq!((&rollout["TargetVersion"], &rollout["State"]), (&json!("2.0.0"), &json!("Running")));
+    assert_eq!((&rollout["Counts"]["Waiting"], &rollout["Counts"]["Total"]), (&json!(1), &json!(1)));
+    let details = client.get("/api/tasks/ServerTasks-1/details").await;
+    assert_eq!(details["ActivityLogs"][0]["Children"][0]["Name"], "web1");
+    assert_eq!(ids(&client.get("/api/machines/Machines-1/tasks").await), ["ServerTasks-1"]);
+    let (status, cancelled) = client.call("POST", "/api/rollouts/Rollouts-1/cancel", None).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(cancelled["CancelRequested"].is_string());
+    assert_eq!(client.get("/api/tasks/ServerTasks-1").await["State"], "Cancelling");
+
+    let body = json!({"machineIds": ["Machines-1"], "maxInFlight": 3, "failureBudget": 2, "name": "Again"});
+    let second = client.create("/api/rollouts", body).await;
+    assert_eq!((&second["MaxInFlight"], &second["FailureBudget"]), (&json!(3), &json!(2)));
+    assert_eq!(client.get("/api/tasks/ServerTasks-2").await["Description"], "Again");
+    assert_eq!(ids(&client.get("/api/rollouts?take=1").await), ["Rollouts-2"]);
+    for (body, status, text) in [
+        (json!({"MachineIds": []}), StatusCode::BAD_REQUEST, "names nothing"),
+        (json!({"TargetVersion": "x"}), StatusCode::BAD_REQUEST, "is not a version"),
+        (json!({"TargetVersion": "9.0.0"}), StatusCode::BAD_REQUEST, "9.0.0"),
+        (json!({"MaxInFlight": 0}), StatusCode::BAD_REQUEST, "between 1 and"),
+        (json!({"MachineIds": ["Machines-9"]}), StatusCode::BAD_REQUEST, "Machines-9"),
+        (json!({"Roles": ["web"]}), StatusCode::NOT_IMPLEMENTED, "not built yet"),
+    ] {
+        client.refused("POST", "/api/rollouts", Some(body), status, text).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_is_asked_for_as_a_task() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    client.push("", "fileToUpload", &package("Acme.Web", "1.0", "a")).await;
+    let arguments = json!({
+        "packageId": "acme.web", "environmentId": "Environments-1", "roles": ["web"], "variables": {"Color": "red"},
+    });
+    let task = client.create("/api/tasks", json!({"Name": "Deploy", "Arguments": arguments})).await;
+    assert_eq!(task["Description"], "Deploy Acme.Web 1.0.0 to Production");
+    assert_eq!((&task["Arguments"]["PackageId"], &task["Arguments"]["Version"]), (&json!("Acme.Web"), &json!("1.0.0")));
+    assert_eq!(task["Arguments"]["Variables"]["Color"], "red");
+    let nobody = json!({"PackageId": "Acme.Web", "EnvironmentId": "Environments-1", "Roles": ["mail"]});
+    let body = Some(json!({"Name": "Deploy", "Arguments": nobody}));
+    client.refused("POST", "/api/tasks", body, StatusCode::BAD_REQUEST, "no enabled machine with the role mail").await;
+}

@@ -1,0 +1,285 @@
+//! Tests of the loop with a real database and a fleet that is a value: what is written down, and what survives a kill.
+
+use std::time::Instant;
+
+use contract::{Sha256, Thumbprint, Version};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::db::environments::environment_insert;
+use crate::db::machines::machine_insert;
+use crate::db::packages::package_insert;
+use crate::db::rollouts::rollout_get;
+use crate::model::{Address, NewEnvironment, NewMachine, NewPackage};
+use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_cancel, rollout_create};
+use crate::rollout::state::Deadlines;
+use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
+use crate::testing::TestApp;
+
+/// Longer than any of these tests takes on a slow machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn old() -> Version {
+    Version::release(1, 0, 0)
+}
+
+fn target() -> Version {
+    Version::release(2, 0, 0)
+}
+
+struct Fixture {
+    test: TestApp,
+    fleet: FakeTentacles,
+}
+
+impl Fixture {
+    /// A portal with `count` machines at the old version, a package of the target, and no loop running.
+    async fn new(count: i64) -> Self {
+        let fleet = FakeTentacles::default();
+        let test = crate::app::App::for_tests().await.with(|inner| {
+            inner.tentacles = Arc::new(fleet.clone());
+            inner.clock = Arc::new(SystemClock);
+            inner.health_interval = Duration::from_millis(100);
+            let ms = Duration::from_millis;
+            inner.rollout =
+                Deadlines { restarting: ms(600), proving: ms(5000), proving_time: ms(50), ..Deadlines::default() };
+        });
+        let sha256 = Sha256([9; 32]);
+        std::fs::write(test.store.path(&sha256), b"package").unwrap();
+        let mut tx = test.db.write().await.unwrap();
+        let package = NewPackage {
+            space: SpaceId::DEFAULT,
+            package_id: "Octopus.Tentacle.linux-x64".parse().unwrap(),
+            version: target(),
+            sha256,
+            size: 7,
+            title: String::new(),
+            summary: String::new(),
+            description: String::new(),
+            release_notes: String::new(),
+        };
+        package_insert(&mut tx, &package, test.now()).await.unwrap();
+        let production = NewEnvironment {
+            name: "Production".parse().unwrap(),
+            description: String::new(),
+            sort_order: None,
+            is_disabled: false,
+        };
+        let production = environment_insert(&mut tx, SpaceId::DEFAULT, &production).await.unwrap();
+        for n in 1..=count {
+            let machine = NewMachine {
+                name: format!("web-{n}"),
+                address: Address::new("127.0.0.1", 10933).unwrap(),
+                thumbprint: Thumbprint([7; 32]),
+                is_disabled: false,
+                environments: vec![production.id],
+                roles: Vec::new(),
+            };
+            let machine = machine_insert(&mut tx, SpaceId::DEFAULT, &machine, test.now()).await.unwrap();
+            fleet.machines().insert(machine.id, FakeMachine::running(old()));
+        }
+        tx.commit().await.unwrap();
+        Self { test, fleet }
+    }
+
+    async fn roll_out(&self) -> Rollout {
+        let request = RolloutRequest {
+            selection: Selection::All,
+            target: Some(target()),
+            max_in_flight: Some(3),
+            failure_budget: None,
+            description: None,
+        };
+        rollout_create(&self.test.app, SpaceId::DEFAULT, "somebody", request).await.unwrap()
+    }
+
+    fn start(&self) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let stop = CancellationToken::new();
+        (tokio::spawn(run(self.test.app.clone(), stop.clone())), stop)
+    }
+
+    async fn rollout(&self, of: &Rollout) -> Rollout {
+        rollout_get(&mut self.test.db.read().await.unwrap(), of.space, of.id).await.unwrap().unwrap()
+    }
+
+    async fn until(&self, of: &Rollout, wanted: impl Fn(&Rollout) -> bool) -> Rollout {
+        let begun = Instant::now();
+        loop {
+            let rollout = self.rollout(of).await;
+            if wanted(&rollout) {
+                return rollout;
+            }
+            assert!(begun.elapsed() < LIMIT, "{:?}: {}", rollout.state, rollout.summary());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn task_state(&self, of: &Rollout) -> TaskState {
+        let mut conn = self.test.db.read().await.unwrap();
+        task_get(&mut conn, of.space, of.task).await.unwrap().unwrap().state
+    }
+}
+
+#[tokio::test]
+async fn every_machine_is_upgraded_commanded_once_and_confirmed() {
+    let fixture = Fixture::new(5).await;
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 5, "{}", done.summary());
+    assert_eq!(done.state, RolloutState::Completed);
+    assert_eq!(fixture.task_state(&rollout).await, TaskState::Success);
+    for (id, machine) in fixture.fleet.machines().iter() {
+        assert_eq!(machine.orders.len(), 1, "{id}");
+        assert_eq!(machine.confirmed, [(machine.status.instance_id.clone(), target())], "{id}");
+        assert_eq!(machine.orders[0].expected, old());
+    }
+    assert!(done.machines.iter().all(|machine| machine.from == Some(old())));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_version_that_crashes_stops_at_one_machine_and_the_task_fails_with_the_reason() {
+    let fixture = Fixture::new(4).await;
+    fixture.fleet.machines().values_mut().for_each(|machine| machine.nature = Nature::Crashes);
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state == RolloutState::Paused).await;
+    assert_eq!(done.machines[0].phase.kind(), PhaseKind::FellBack);
+    assert!(done.machines[0].phase.reason().contains("no such table: widgets"), "{}", done.machines[0].phase.reason());
+    assert_eq!(done.count(|kind| kind == PhaseKind::Waiting), 3);
+    let commanded = fixture.fleet.machines().values().filter(|machine| !machine.orders.is_empty()).count();
+    assert_eq!(commanded, 1);
+    assert_eq!(fixture.task_state(&rollout).await, TaskState::Failed);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_machine_that_vanishes_after_the_command_is_lost() {
+    let fixture = Fixture::new(2).await;
+    fixture.fleet.machines().values_mut().for_each(|machine| machine.nature = Nature::Vanishes);
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state == RolloutState::Paused).await;
+    assert_eq!(done.machines[0].phase.kind(), PhaseKind::Lost);
+    assert!(done.machines[0].phase.reason().contains("nobody answers"), "{}", done.machines[0].phase.reason());
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_machine_that_is_offline_is_passed_over_and_upgraded_when_it_reappears() {
+    let fixture = Fixture::new(2).await;
+    let first = *fixture.fleet.machines().keys().next().unwrap();
+    fixture.fleet.machines().get_mut(&first).unwrap().is_online = false;
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.state, RolloutState::Completed, "offline before is no failure");
+    fixture.fleet.machines().get_mut(&first).unwrap().is_online = true;
+    let health = tokio::spawn(crate::health::run(fixture.test.app.clone(), stop.clone()));
+    fixture.until(&rollout, |rollout| rollout.count(|kind| kind == PhaseKind::Upgraded) == 2).await;
+    stop.cancel();
+    health.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_portal_may_be_killed_at_any_moment_and_no_machine_is_commanded_twice() {
+    let lives = [10, 20, 30, 50, 80, 130, 210].map(Duration::from_millis);
+    futures_util::future::join_all(lives.map(kill_again_and_again)).await;
+}
+
+/// Lets the portal live for so long, drops it at whatever line it stands, with all its calls, and starts it anew.
+async fn kill_again_and_again(lives_for: Duration) {
+    let fixture = Fixture::new(3).await;
+    let rollout = fixture.roll_out().await;
+    let begun = Instant::now();
+    while !fixture.rollout(&rollout).await.state.is_completed() {
+        assert!(begun.elapsed() < LIMIT * 2, "lives for {lives_for:?}");
+        let (portal, stop) = fixture.start();
+        tokio::time::sleep(lives_for).await;
+        portal.abort();
+        let _ = portal.await;
+        stop.cancel();
+    }
+    let done = fixture.rollout(&rollout).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 3, "{}", done.summary());
+    for machine in fixture.fleet.machines().values() {
+        assert_eq!(machine.orders.len(), 1, "lives for {lives_for:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_rollout_takes_over_what_still_waits() {
+    let fixture = Fixture::new(3).await;
+    let first = fixture.roll_out().await;
+    let second = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&second, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 3, "{}", done.summary());
+    let first = fixture.until(&first, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(first.count(|kind| kind == PhaseKind::Skipped), 3, "{}", first.summary());
+    assert!(first.machines[0].phase.reason().contains(&second.id.to_string()));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_cancelled_rollout_starts_nothing() {
+    let fixture = Fixture::new(3).await;
+    let rollout = fixture.roll_out().await;
+    rollout_cancel(&fixture.test.app, SpaceId::DEFAULT, rollout.id, "somebody").await.unwrap();
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.state, RolloutState::Cancelled);
+    assert_eq!(done.count(|kind| kind == PhaseKind::Cancelled), 3);
+    assert!(fixture.fleet.machines().values().all(|machine| machine.orders.is_empty()));
+    assert_eq!(fixture.task_state(&rollout).await, TaskState::Canceled);
+    let again = rollout_cancel(&fixture.test.app, SpaceId::DEFAULT, rollout.id, "somebody").await;
+    assert!(matches!(again, Err(RolloutError::Over { .. })));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_portal_restored_from_an_old_backup_pauses_and_lets_a_person_go_on() {
+    let fixture = Fixture::new(2).await;
+    fixture.fleet.machines().values_mut().for_each(|machine| machine.status.generation = 41);
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    let paused = fixture.until(&rollout, |rollout| rollout.state == RolloutState::Paused).await;
+    assert!(paused.state_reason.contains("old backup"), "{}", paused.state_reason);
+    let next = fixture.roll_out().await;
+    let done = fixture.until(&next, |rollout| rollout.state.is_completed()).await;
+    // One machine may have been under way before the pause, and gone on to its end.
+    assert_eq!(done.state, RolloutState::Completed, "{}", done.summary());
+    for machine in fixture.fleet.machines().values() {
+        assert_eq!((&machine.status.version, machine.orders[0].generation > 41), (&target(), true));
+    }
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn what_cannot_be_rolled_out_is_refused_with_a_sentence_and_nothing_is_written() {
+    let fixture = Fixture::new(1).await;
+    let app = &fixture.test.app;
+    let request = |selection, target, max_in_flight| RolloutRequest {
+        selection,
+        target,
+        max_in_flight,
+        failure_budget: None,
+        description: None,
+    };
+    let missing = Selection::Machines(vec![MachineId(99)]);
+    for (request, words) in [
+        (request(Selection::All, None, None), "carries no Tentacle package"),
+        (
+            request(Selection::All, Some(Version::release(9, 0, 0)), None),
+            "upload Octopus.Tentacle.<runtime>.9.0.0.nupkg",
+        ),
+        (request(missing, Some(target()), None), "there is no machine Machines-99"),
+        (request(Selection::All, Some(target()), Some(0)), "must be between 1 and"),
+    ] {
+        let error = rollout_create(app, SpaceId::DEFAULT, "somebody", request).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let mut conn = app.db.read().await.unwrap();
+    assert_eq!(crate::db::rollouts::rollout_count(&mut conn, SpaceId::DEFAULT).await.unwrap(), 0);
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use toml::{Table, Value};
 
-use crate::source::{root, sources};
+use crate::source::{SOURCES, root};
 
 /// Each crate, and those of ours that it may depend on, for tests and builds as well.
 const MAY_DEPEND: [(&str, &[&str]); 9] = [
@@ -43,7 +43,7 @@ const OTHER_TLS: [&str; 10] = [
 
 /// The manifests of all members by their names.
 fn manifests() -> BTreeMap<String, Table> {
-    let manifests = sources().into_iter().filter(|source| source.path.ends_with("/Cargo.toml"));
+    let manifests = SOURCES.iter().filter(|source| source.path.ends_with("/Cargo.toml"));
     let manifests = manifests.map(|source| {
         let manifest: Table = source.text.parse().unwrap_or_else(|error| panic!("{}: {error}", source.path));
         (manifest["package"]["name"].as_str().expect("a package has a name").to_owned(), manifest)

@@ -1,7 +1,7 @@
 //! What every file must be like.
 
 use crate::rule::Rule;
-use crate::source::{Source, root, sources};
+use crate::source::{SOURCES, Source, root};
 
 /// Lines of a file before the tests that stand beside its code. A longer one is two things: make it two files.
 const LINES_MAX: usize = 600;
@@ -141,7 +141,7 @@ fn templates_forget_no_state() {
 
 #[test]
 fn files_of_tests_are_files_too() {
-    let all = sources();
+    let all = &SOURCES;
     assert!(all.iter().any(|source| source.path == "crates/e2e/tests/tidy/files.rs"), "this very file was not found");
     assert!(all.iter().any(|source| source.path == ".ci/run"), "hidden folders are looked into");
 }

@@ -1,10 +1,6 @@
 //! What a rule over files is: where it is broken, and what to do then.
 
-use std::sync::LazyLock;
-
-use crate::source::{Source, sources};
-
-static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(sources);
+use crate::source::{SOURCES, Source};
 
 /// One rule.
 pub struct Rule {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 
@@ -181,12 +182,12 @@ pub fn root() -> PathBuf {
 }
 
 /// Every text file of the repository.
-pub fn sources() -> Vec<Source> {
+pub static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
     let (root, mut sources) = (root(), Vec::new());
     collect(&root, &root, &mut sources);
     assert!(sources.len() > 100, "only {} files were found under {}", sources.len(), root.display());
     sources
-}
+});
 
 fn collect(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,1 +1,10 @@
-//! fleet
+//! Measurements with real Tentacles on this computer. Used by the program `fleet` and by nobody else; it is the one
+//! place that links both the portal and the Tentacle, so that a measurement needs a single build.
+
+pub mod idle;
+pub mod push;
+
+mod baseline;
+mod parcel;
+mod service;
+mod usage;

@@ -56,12 +56,15 @@ pub fn router() -> Router<App> {
     Router::new().route("/events", get(events)).layer(Extension(Streams::default()))
 }
 
+/// What was loaded, and when that began.
+type Kept = (Instant, Arc<Truth>);
+
 /// What all streams share.
 #[derive(Clone)]
 struct Streams {
     places: Arc<Semaphore>,
     /// What the environments page is made from, and when its loading began. Many open pages load it once.
-    truth: Arc<Mutex<Option<(Instant, Arc<Truth>)>>>,
+    truth: Arc<Mutex<Option<Kept>>>,
 }
 
 impl Default for Streams {

@@ -1,0 +1,51 @@
+//! `fleet`: measurements with real Tentacles. Reads the command line, measures, prints one line of JSON.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use contract::TentacleExit;
+use fleet::{idle, push};
+
+/// Measurements with real Tentacles on this computer; each prints one line of JSON.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send one package to many Tentacle services and install it there
+    Push(push::Options),
+    /// Leave one Suction Cup and its proven Tentacle alone, and see what they cost
+    Idle(idle::Options),
+    /// Be the Tentacle of one machine; what `push` starts
+    #[command(hide = true)]
+    Tentacle(tentacle::config::Run),
+}
+
+fn main() -> ExitCode {
+    let line = match Cli::parse().command {
+        Command::Push(options) => push::run(&options),
+        Command::Idle(options) => idle::run(&options),
+        Command::Tentacle(options) => return be_tentacle(&options),
+    };
+    match line {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn be_tentacle(options: &tentacle::config::Run) -> ExitCode {
+    let ended = tentacle::run::run(options).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        TentacleExit::Failed
+    });
+    ExitCode::from(ended.code())
+}

@@ -51,5 +51,11 @@ async fn a_person_presses_the_button_and_sees_every_machine_arrive_without_a_rel
     browser.wait(&format!("{} === 3", rows(&to, "up to date"))).await?;
     assert_eq!(browser.evaluate("window.mark").await?, before, "the page was loaded again");
     assert_eq!(browser.complaints, [] as [String; 0], "the browser complained");
+
+    // What was not heard would not be there either if nothing were heard at all.
+    let forbidden = "document.body.append(Object.assign(document.createElement('script'), { text: '1' }))";
+    browser.evaluate(forbidden).await?;
+    browser.wait("true").await?;
+    assert_eq!(browser.complaints.len(), 1, "an inline script is forbidden: {:?}", browser.complaints);
     browser.close().await
 }

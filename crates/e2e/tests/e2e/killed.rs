@@ -12,6 +12,9 @@ const SLOW_PROOF: [(&str, &str); 1] = [("OCTOPUS_ROLLOUT_PROVING_TIME_MS", "3000
 /// Bytes of the package after which its upload is held: it has begun, and is not over.
 const SOME_BYTES: u64 = 200_000;
 
+/// Kills of the portal during one rollout. The test would go on for as long as the portal makes steps.
+const KILLS_MAX: usize = 12;
+
 /// Ends the portal in the middle and starts it on the same data.
 async fn kill_portal(world: &mut World) -> anyhow::Result<()> {
     world.portal.kill9();
@@ -86,6 +89,35 @@ async fn the_portal_is_killed_while_proving() -> anyhow::Result<()> {
     world.phase(&rollout, "one", "Proving").await?;
     kill_portal(&mut world).await?;
     done_once(&world, &rollout, &machine).await
+}
+
+#[tokio::test]
+async fn the_portal_is_killed_at_every_step_of_a_fleet() -> anyhow::Result<()> {
+    let mut world = World::start().await?;
+    let (one, two, three) = tokio::try_join!(world.machine("one"), world.machine("two"), world.machine("three"))?;
+    let rollout = world.roll_out().await?;
+    let mut seen = Vec::new();
+    while seen.len() < KILLS_MAX {
+        let now =
+            world.api.rollout_wait(&rollout.id, LIMIT, |now| now.is_completed || !seen.contains(&steps(now))).await?;
+        if now.is_completed {
+            break;
+        }
+        seen.push(steps(&now));
+        kill_portal(&mut world).await?;
+    }
+    assert!(seen.len() >= 3, "the portal was killed too seldom to show anything: {seen:?}");
+    world.upgraded(&rollout, &[&one, &two, &three]).await?;
+    for machine in [&one, &two, &three] {
+        assert_eq!(upgrades_commanded(machine.home())?, 1, "after {seen:?}");
+        assert_eq!(std::fs::read(machine.home().launches(&world.to))?.len(), 1, "after {seen:?}");
+    }
+    Ok(())
+}
+
+/// Where every machine stands.
+fn steps(rollout: &Rollout) -> Vec<String> {
+    rollout.machines.iter().map(|machine| machine.phase.clone()).collect()
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ fn tree(arguments: &[&str]) -> BTreeSet<String> {
     command.args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p}"]).args(arguments);
     let output = command.current_dir(root()).output().expect("cargo is there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 

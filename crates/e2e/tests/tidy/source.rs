@@ -190,16 +190,16 @@ pub static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
 });
 
 fn collect(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
+    for entry in fs::read_dir(folder).expect("the repository can be read") {
+        let entry = entry.expect("the repository can be read");
         let (path, name) = (entry.path(), entry.file_name());
         if SKIPPED.iter().any(|skipped| name == *skipped) {
             continue;
         }
-        if entry.file_type().unwrap().is_dir() {
+        if path.is_dir() && !path.is_symlink() {
             collect(root, &path, sources);
         } else if let Ok(text) = fs::read_to_string(&path) {
-            let relative = path.strip_prefix(root).unwrap().to_str().expect("names of files are Unicode");
+            let relative = path.strip_prefix(root).ok().and_then(Path::to_str).expect("names of files are Unicode");
             sources.push(Source::new(relative, &text));
         }
     }

@@ -1,6 +1,6 @@
 //! Rollouts and their machines. The rows of a rollout are written when it is made; from then on by the orchestrator.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use contract::{Sha256, Version};
 use sqlx::FromRow;
@@ -197,6 +197,13 @@ pub async fn rollout_machines_live(
         }
     }
     Ok(live)
+}
+
+/// The rollouts of a space that start nothing new until a person has looked at them.
+pub async fn rollout_paused(conn: &mut Connection, space: SpaceId) -> Result<HashSet<RolloutId>, DbError> {
+    let sql = "SELECT id FROM rollouts WHERE space_id = $1 AND state = 'Paused'";
+    let ids: Vec<RolloutId> = sqlx::query_scalar(sql).bind(space).fetch_all(conn).await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// The rollout whose log a task shows.

@@ -25,7 +25,7 @@ use crate::db::DbError;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
-use crate::db::rollouts::rollout_machines_live;
+use crate::db::rollouts::{rollout_machines_live, rollout_paused};
 use crate::ids::SpaceId;
 use crate::model::{Observed, VersionState};
 
@@ -56,8 +56,9 @@ pub async fn load(app: &App) -> Result<Truth, DbError> {
     let machines = machine_list(&mut conn, SpaceId::DEFAULT).await?;
     let mut facts = facts_list(&mut conn, SpaceId::DEFAULT).await?;
     let rollouts = rollout_machines_live(&mut conn, SpaceId::DEFAULT).await?;
+    let paused = rollout_paused(&mut conn, SpaceId::DEFAULT).await?;
     let observed = machines.into_iter().map(|machine| Observed { facts: facts.remove(&machine.id), machine });
-    Ok(Truth { environments, observed: observed.collect(), rollouts, bundled: bundled(app) })
+    Ok(Truth { environments, observed: observed.collect(), rollouts, paused, bundled: bundled(app) })
 }
 
 /// What this portal could offer to a machine.

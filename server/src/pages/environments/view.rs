@@ -1,7 +1,7 @@
 //! What the environments page shows: wish beside fact, with the fact's age. Built by a pure function from what was
 //! loaded; used by the page and by its live stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use contract::Version;
 
@@ -44,6 +44,8 @@ pub struct Truth {
     pub observed: Vec<Observed>,
     /// The machines that an open rollout has.
     pub rollouts: HashMap<MachineId, (RolloutId, RolloutMachine)>,
+    /// The open rollouts that start nothing new. What waits in one is free for another.
+    pub paused: HashSet<RolloutId>,
     /// What could be offered.
     pub bundled: Bundled,
 }
@@ -51,7 +53,7 @@ pub struct Truth {
 /// How many machines an upgrade would touch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Offer {
-    /// Outdated, enabled, reachable and not in an open rollout.
+    /// Outdated, enabled, reachable, and no open rollout is at them or will be.
     pub ready: usize,
     /// The same, but unreachable: they follow when they reappear.
     pub unreachable: usize,
@@ -95,8 +97,11 @@ impl Offer {
         } else if self.unreachable > 0 {
             parts.push(format!("{} unreachable run an older version", thousands(self.unreachable)));
         }
+        if self.unknown > 0 && self.ready > 0 {
+            parts.push(format!("{} never seen will follow if they are outdated", thousands(self.unknown)));
+        }
         if self.under_way > 0 && self.ready > 0 {
-            parts.push(format!("{} already in a rollout", thousands(self.under_way)));
+            parts.push(format!("{} in a rollout: what still waits there moves over", thousands(self.under_way)));
         }
         parts.join(", ")
     }
@@ -238,23 +243,29 @@ struct Judged<'a> {
     version: Option<&'a Version>,
     version_state: VersionState,
     rollout: Option<&'a (RolloutId, RolloutMachine)>,
+    is_paused: bool,
 }
 
 impl<'a> Judged<'a> {
     fn new(observed: &'a Observed, truth: &'a Truth) -> Self {
         let version = observed.facts.as_ref().and_then(|facts| facts.report.as_ref()).map(|report| &report.version);
+        let rollout = truth.rollouts.get(&observed.machine.id);
         Self {
             observed,
             health: Health::of(observed.facts.as_ref()),
             version,
             version_state: VersionState::of(version, truth.bundled.offered_to(observed)),
-            rollout: truth.rollouts.get(&observed.machine.id),
+            rollout,
+            is_paused: rollout.is_some_and(|(id, _)| truth.paused.contains(id)),
         }
     }
 
-    /// True where an open rollout is not done with it.
+    /// True where an open rollout is at it or will be.
     fn is_under_way(&self) -> bool {
-        self.rollout.is_some_and(|(_, machine)| !machine.phase.kind().is_final())
+        self.rollout.is_some_and(|(_, machine)| match machine.phase.kind() {
+            PhaseKind::Waiting => !self.is_paused,
+            kind => kind.is_in_flight(),
+        })
     }
 
     fn standing(&self) -> Standing {
@@ -399,7 +410,7 @@ mod tests {
     use super::*;
     use crate::ids::SpaceId;
     use crate::model::{Address, Facts, Machine, Report};
-    use crate::rollout::state::Phase;
+    use crate::rollout::state::{Phase, WaitReason};
 
     const NOW: Timestamp = Timestamp(1_795_428_000_000_000);
 
@@ -462,7 +473,7 @@ mod tests {
 
     fn truth(environments: Vec<Environment>, observed: Vec<Observed>) -> Truth {
         let bundled = Bundled { version: Some(v(1)), runtimes: vec!["linux-x64".into()] };
-        Truth { environments, observed, rollouts: HashMap::new(), bundled }
+        Truth { environments, observed, rollouts: HashMap::new(), paused: HashSet::new(), bundled }
     }
 
     fn view(truth: &Truth) -> EnvironmentsView {
@@ -488,7 +499,8 @@ mod tests {
         );
         let view = view(&truth);
         assert_eq!(view.offer, Offer { ready: 1, unreachable: 1, under_way: 0, unknown: 1, enabled: 5 });
-        assert_eq!(view.offer.aside(), "1 unreachable will follow when they reappear");
+        let aside = "1 unreachable will follow when they reappear, 1 never seen will follow if they are outdated";
+        assert_eq!(view.offer.aside(), aside);
         let ready: Vec<usize> = view.panels.iter().map(|panel| panel.head.offer.ready).collect();
         assert_eq!(
             ready,
@@ -519,6 +531,11 @@ mod tests {
         let busy = view(&truth);
         assert_eq!((busy.offer.ready, busy.offer.under_way, busy.offer.calm()), (0, 1, "An upgrade is under way"));
         assert_eq!(busy.panels[0].rows[0].activity.as_ref().unwrap().kind, PhaseKind::Uploading);
+        let turn = Phase::Waiting(WaitReason::Turn);
+        truth.rollouts.insert(MachineId(1), (RolloutId(7), place(turn)));
+        assert_eq!(view(&truth).offer.under_way, 1, "its turn will come");
+        truth.paused.insert(RolloutId(7));
+        assert_eq!(view(&truth).offer.ready, 1, "in a paused rollout its turn never comes");
         truth.rollouts.insert(MachineId(1), (RolloutId(7), place(Phase::Failed { reason: "disk full".into() })));
         assert!(view(&truth).panels[0].rows[0].can_upgrade, "it may be tried again");
     }

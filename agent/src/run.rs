@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use contract::{Home, TentacleExit, Version};
 use octopus_proto::tls::{self, Identity};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
@@ -169,7 +168,7 @@ async fn serve(
             tracing::info!("another version is armed; ending");
             let _ = tokio::time::timeout(TELL_MAX, agent.works.end_told()).await;
         }
-        told = told_to_end() => {
+        told = sys::told_to_end() => {
             tracing::info!(signal = told?, "told to end");
             stop_work(&agent).await;
             agent.ending.cancel();
@@ -181,14 +180,6 @@ async fn serve(
     stop.cancel();
     let _ = tokio::time::timeout(CLOSE_MAX, server).await;
     Ok(TentacleExit::Done)
-}
-
-async fn told_to_end() -> std::io::Result<&'static str> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => Ok("TERM"),
-        _ = interrupt.recv() => Ok("INT"),
-    }
 }
 
 async fn stop_work(agent: &Agent) {

@@ -179,7 +179,7 @@ impl Run<'_> {
         if interpreter == program(Interpreter::PowerShell) {
             command.args(["-NoLogo", "-NoProfile", "-NonInteractive", "-File"]);
         }
-        command.arg(script).current_dir(self.folder).process_group(0).kill_on_drop(true);
+        sys::own_group(&mut command).arg(script).current_dir(self.folder).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for name in config::hidden_from_scripts() {
             command.env_remove(name);

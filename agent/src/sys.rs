@@ -1,12 +1,15 @@
 //! What differs by platform, and what the disk demands: process groups, the parent's death, free space, durable writes.
 //! Linux for now.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::Access;
 use rustix::process::{Pid, Signal};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The name of Suction Cup's process, for the case that it is the first process of a container.
 const SUPERVISOR_NAME: &str = "suction-cup";
@@ -38,6 +41,20 @@ pub(crate) fn duplicate_stderr() -> io::Result<File> {
 /// From now on stderr is where stdout is.
 pub(crate) fn redirect_stderr_to_stdout() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(io::stdout())?)
+}
+
+/// Waits until the process is told to end, and by which word.
+pub(crate) async fn told_to_end() -> io::Result<&'static str> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok("TERM"),
+        _ = interrupt.recv() => Ok("INT"),
+    }
+}
+
+/// Gives a child a process group of its own, of which it is the leader.
+pub(crate) fn own_group(command: &mut Command) -> &mut Command {
+    command.process_group(0)
 }
 
 /// Tells a process group to end, or kills it. A group that is gone is fine.
@@ -96,6 +113,16 @@ fn os_name_in(os_release: &str) -> Option<String> {
     };
     let name = value("NAME")?;
     Some(value("VERSION_ID").map_or_else(|| name.clone(), |version| format!("{name} {version}")))
+}
+
+/// A new file is for its owner alone.
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
+/// What differs between a file and one that was put in its place.
+pub(crate) fn file_id(metadata: &Metadata) -> u64 {
+    metadata.ino()
 }
 
 /// Makes the names in a folder durable.

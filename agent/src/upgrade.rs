@@ -26,9 +26,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(60 * 60);
 enum UpgradeFailure {
     #[error("the new version could not be unpacked")]
     Stage(#[source] InstallError),
-    #[error(
-        "busy: after {waited_ms} ms there was still running: {work}. The upgrade was given up, and the work goes on"
-    )]
+    #[error("after {waited_ms} ms there was still running: {work}. The upgrade was put off, and the work goes on")]
     Busy { waited_ms: u128, work: String },
     #[error("it was cancelled")]
     Cancelled,
@@ -118,6 +116,11 @@ async fn carry_out(agent: Arc<Agent>, order: UpgradeOrder, package: Verified, jo
         Err(UpgradeFailure::Cancelled) => {
             job.info("Cancelled; nothing was changed");
             job.state_when_cancelled()
+        }
+        Err(busy @ UpgradeFailure::Busy { .. }) => {
+            let reason = chain(&busy);
+            job.line(LogLevel::Warning, &reason);
+            WorkState::Busy { reason }
         }
         Err(failure) => {
             let reason = chain(&failure);

@@ -1,7 +1,8 @@
 //! How variables reach the scripts of a package.
 //!
 //! - In the environment: `OCTOPUS_<NAME>`, the name in upper case with every character that is not a letter or digit
-//!   turned into `_` (`Web.Port` becomes `OCTOPUS_WEB_PORT`); never a sensitive one, nor one too long for an environment.
+//!   turned into `_` (`Web.Port` becomes `OCTOPUS_WEB_PORT`, `Octopus.Machine.Name` becomes `OCTOPUS_MACHINE_NAME`); never
+//!   a sensitive one, nor one too long for an environment.
 //! - In a file that only this user can read, as one JSON object with the names as they are: all of them, sensitive ones
 //!   too. `OCTOPUS_VARIABLES_FILE` names it; it is deleted when the scripts have ended.
 //! - Of Tentacle itself: `OCTOPUS_ENVIRONMENT`, `OCTOPUS_PACKAGE_ID`, `OCTOPUS_PACKAGE_VERSION`, `OCTOPUS_PACKAGE_FOLDER`.
@@ -75,8 +76,10 @@ impl Drop for VariablesFile {
 }
 
 fn environment_name(name: &str) -> String {
-    let safe = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
-    PREFIX.chars().chain(safe).collect()
+    let safe = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    let name: String = name.chars().map(safe).collect();
+    // The portal's own variables begin with the prefix already.
+    if name.starts_with(PREFIX) { name } else { format!("{PREFIX}{name}") }
 }
 
 #[cfg(test)]
@@ -92,10 +95,18 @@ mod tests {
     #[test]
     fn sensitive_and_impossible_values_stay_out_of_the_environment() {
         let long = "x".repeat(VALUE_MAX + 1);
-        let plain = map(&[("Web.Port", "80"), ("é", "1"), ("Secret", "plain"), ("Nul", "a\0b"), ("Long", &long)]);
+        let plain = map(&[
+            ("Web.Port", "80"),
+            ("Octopus.Task.Id", "7"),
+            ("é", "1"),
+            ("Secret", "plain"),
+            ("Nul", "a\0b"),
+            ("Long", &long),
+        ]);
         let variables = Variables { plain, sensitive: map(&[("Secret", "hunter2")]) };
         let environment: Vec<_> = variables.environment().into_iter().collect();
-        assert_eq!(environment, [("OCTOPUS_WEB_PORT".to_owned(), "80"), ("OCTOPUS__".to_owned(), "1")]);
+        let seen = [("OCTOPUS_TASK_ID", "7"), ("OCTOPUS_WEB_PORT", "80"), ("OCTOPUS__", "1")];
+        assert_eq!(environment, seen.map(|(name, value)| (name.to_owned(), value)));
     }
 
     #[test]

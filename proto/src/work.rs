@@ -158,6 +158,11 @@ pub enum WorkState {
         /// Why.
         reason: String,
     },
+    /// Other work did not end in the time allowed, so this was put off and nothing was changed.
+    Busy {
+        /// What was going on.
+        reason: String,
+    },
     /// It was ended by `Cancel`.
     Cancelled,
     /// The Tentacle died meanwhile; nobody knows how it ended.
@@ -229,6 +234,7 @@ impl From<Progress> for wire::Progress {
             WorkState::Running => (wire::WorkState::Running, String::new()),
             WorkState::Succeeded => (wire::WorkState::Succeeded, String::new()),
             WorkState::Failed { reason } => (wire::WorkState::Failed, reason),
+            WorkState::Busy { reason } => (wire::WorkState::Busy, reason),
             WorkState::Cancelled => (wire::WorkState::Cancelled, String::new()),
             WorkState::UnknownResult { reason } => (wire::WorkState::UnknownResult, reason),
         };
@@ -244,6 +250,7 @@ impl From<wire::Progress> for Progress {
             Ok(wire::WorkState::Running) => WorkState::Running,
             Ok(wire::WorkState::Succeeded) => WorkState::Succeeded,
             Ok(wire::WorkState::Failed) => WorkState::Failed { reason },
+            Ok(wire::WorkState::Busy) => WorkState::Busy { reason },
             Ok(wire::WorkState::Cancelled) => WorkState::Cancelled,
             Ok(wire::WorkState::UnknownResult) => WorkState::UnknownResult { reason },
             Ok(wire::WorkState::Unspecified) | Err(_) => WorkState::UnknownResult {
@@ -321,6 +328,7 @@ mod tests {
             WorkState::Running,
             WorkState::Succeeded,
             WorkState::Failed { reason: reason() },
+            WorkState::Busy { reason: reason() },
             WorkState::Cancelled,
             WorkState::UnknownResult { reason: reason() },
         ];

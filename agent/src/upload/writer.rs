@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use contract::Sha256;
 use sha2::Digest as _;
+
+use crate::sys;
 
 /// How much is read at a time when the bytes of an earlier process are hashed again.
 const READ: usize = 256 * 1024;
@@ -23,8 +24,7 @@ impl Writer {
     /// in one file would be neither's.
     pub(super) fn open(part: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        // The mode matters where the folder is not private.
-        let mut file = options.read(true).append(true).create(true).mode(0o600).open(part)?;
+        let mut file = sys::private(&mut options).read(true).append(true).create(true).open(part)?;
         file.try_lock()?;
         let mut hasher = sha2::Sha256::new();
         let mut offset = 0;

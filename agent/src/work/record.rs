@@ -51,6 +51,7 @@ impl Record {
 pub(super) enum End {
     Succeeded,
     Failed { reason: String },
+    Busy { reason: String },
     Cancelled,
     UnknownResult { reason: String },
 }
@@ -62,6 +63,7 @@ impl End {
             WorkState::Running => None,
             WorkState::Succeeded => Some(Self::Succeeded),
             WorkState::Failed { reason } => Some(Self::Failed { reason }),
+            WorkState::Busy { reason } => Some(Self::Busy { reason }),
             WorkState::Cancelled => Some(Self::Cancelled),
             WorkState::UnknownResult { reason } => Some(Self::UnknownResult { reason }),
         }
@@ -73,6 +75,7 @@ impl From<End> for WorkState {
         match end {
             End::Succeeded => Self::Succeeded,
             End::Failed { reason } => Self::Failed { reason },
+            End::Busy { reason } => Self::Busy { reason },
             End::Cancelled => Self::Cancelled,
             End::UnknownResult { reason } => Self::UnknownResult { reason },
         }

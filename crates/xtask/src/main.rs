@@ -44,13 +44,8 @@ fn main() -> ExitCode {
         Command::PackTentacle(options) => pack(options).map(|()| true),
         Command::Demo(options) => demo::run(&options),
     };
-    match done {
-        Ok(well) => ExitCode::from(u8::from(!well)),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let well = done.inspect_err(|error| eprintln!("error: {error:#}")).unwrap_or(false);
+    ExitCode::from(u8::from(!well))
 }
 
 fn pack(options: PackTentacle) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Rollouts and their machines. The rows of a rollout are written when it is made; from then on by the orchestrator.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use contract::{Sha256, Version};
 use sqlx::FromRow;
@@ -32,10 +32,21 @@ pub struct NewRollout {
     pub created_by: String,
     /// When.
     pub created_at: Timestamp,
-    /// Its machines in their order, with their names.
-    pub machines: Vec<(MachineId, String)>,
+    /// Its machines in their order.
+    pub machines: Vec<NewRolloutMachine>,
     /// The packages it carries.
     pub packages: Vec<RolloutPackage>,
+}
+
+/// A machine of a new rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRolloutMachine {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its name.
+    pub name: String,
+    /// What it ran when it was last seen; `None` if it was never seen.
+    pub from: Option<Version>,
 }
 
 /// A Tentacle package of a rollout.
@@ -102,18 +113,20 @@ pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<R
     .await?;
     let waiting = Phase::Waiting(WaitReason::Turn);
     let detail = write_phase(&waiting)?;
-    for (position, (machine, name)) in (0_i64..).zip(&new.machines) {
+    for (position, machine) in (0_i64..).zip(&new.machines) {
         sqlx::query(
-            "INSERT INTO rollout_machines (rollout_id, machine_id, machine_name, position, phase, detail, phase_since)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO rollout_machines (rollout_id, machine_id, machine_name, position, phase, detail, phase_since,
+                                           from_version)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(id)
-        .bind(machine)
-        .bind(name)
+        .bind(machine.machine)
+        .bind(&machine.name)
         .bind(position)
         .bind(waiting.kind().word())
         .bind(&detail)
         .bind(new.created_at)
+        .bind(machine.from.as_ref().map(Version::to_string))
         .execute(&mut *conn)
         .await?;
     }
@@ -184,6 +197,13 @@ pub async fn rollout_machines_live(
         }
     }
     Ok(live)
+}
+
+/// The rollouts of a space that start nothing new until a person has looked at them.
+pub async fn rollout_paused(conn: &mut Connection, space: SpaceId) -> Result<HashSet<RolloutId>, DbError> {
+    let sql = "SELECT id FROM rollouts WHERE space_id = $1 AND state = 'Paused'";
+    let ids: Vec<RolloutId> = sqlx::query_scalar(sql).bind(space).fetch_all(conn).await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// The rollout whose log a task shows.

@@ -235,7 +235,7 @@ pub async fn task_log_append(
 
 /// The lines of a task's log after the one with the number `after` (0 for the first), at most [`LOG_PAGE_MAX`].
 pub async fn task_log(conn: &mut Connection, id: TaskId, after: i64) -> Result<Vec<LogEntry>, DbError> {
-    let rows: Vec<(i64, Option<MachineId>, Timestamp, String, String)> = sqlx::query_as(
+    let rows: Vec<LogRow> = sqlx::query_as(
         "SELECT id, machine_id, occurred_at, category, message FROM task_log \
          WHERE task_id = $1 AND id > $2 ORDER BY id LIMIT $3",
     )
@@ -244,12 +244,33 @@ pub async fn task_log(conn: &mut Connection, id: TaskId, after: i64) -> Result<V
     .bind(LOG_PAGE_MAX)
     .fetch_all(conn)
     .await?;
-    let read = |(number, machine, at, category, message): (_, _, _, String, _)| {
-        let category =
-            LogCategory::from_word(&category).ok_or_else(|| DbError::damaged("task_log.category", category))?;
-        Ok(LogEntry { number, machine, at, category, message })
-    };
-    rows.into_iter().map(read).collect()
+    rows.into_iter().map(read_log).collect()
+}
+
+/// The last `lines` lines of a task's log, of those with the number `from` or a later one.
+pub async fn task_log_tail(
+    conn: &mut Connection,
+    id: TaskId,
+    from: i64,
+    lines: usize,
+) -> Result<Vec<LogEntry>, DbError> {
+    let rows: Vec<LogRow> = sqlx::query_as(
+        "SELECT id, machine_id, occurred_at, category, message FROM task_log \
+         WHERE task_id = $1 AND id >= $2 ORDER BY id DESC LIMIT $3",
+    )
+    .bind(id)
+    .bind(from)
+    .bind(i64::try_from(lines).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().rev().map(read_log).collect()
+}
+
+type LogRow = (i64, Option<MachineId>, Timestamp, String, String);
+
+fn read_log((number, machine, at, category, message): LogRow) -> Result<LogEntry, DbError> {
+    let category = LogCategory::from_word(&category).ok_or_else(|| DbError::damaged("task_log.category", category))?;
+    Ok(LogEntry { number, machine, at, category, message })
 }
 
 #[derive(sqlx::FromRow)]

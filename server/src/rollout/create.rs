@@ -9,7 +9,7 @@ use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
 use crate::db::packages::package_list;
-use crate::db::rollouts::{NewRollout, RolloutPackage, rollout_get, rollout_insert};
+use crate::db::rollouts::{NewRollout, NewRolloutMachine, RolloutPackage, rollout_get, rollout_insert};
 use crate::db::tasks::{task_cancel_request, task_insert, task_log_append};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
@@ -126,7 +126,6 @@ pub async fn rollout_create(
     let mut tx = app.db.write().await?;
     let (target, packages) = packages(app, &mut tx, space, request.target.as_ref()).await?;
     let machines = select(&mut tx, space, &request.selection, &target).await?;
-    let machines: Vec<_> = machines.into_iter().map(|machine| (machine.id, machine.name)).collect();
     let description = match request.description {
         Some(description) if !description.trim().is_empty() => description,
         _ => format!("Upgrade {} to {target}", count(machines.len())),
@@ -145,7 +144,7 @@ pub async fn rollout_create(
         count(machines.len())
     );
     task_log_append(&mut tx, task, None, now, LogCategory::Info, &line).await?;
-    let told: Vec<MachineId> = machines.iter().map(|(id, _)| *id).collect();
+    let told: Vec<MachineId> = machines.iter().map(|machine| machine.machine).collect();
     let new = NewRollout {
         space,
         task,
@@ -233,7 +232,7 @@ async fn select(
     space: SpaceId,
     selection: &Selection,
     target: &Version,
-) -> Result<Vec<Machine>, RolloutError> {
+) -> Result<Vec<NewRolloutMachine>, RolloutError> {
     let environments = environment_list(conn, space).await?;
     let mut machines = machine_list(conn, space).await?;
     let facts = facts_list(conn, space).await?;
@@ -263,13 +262,18 @@ async fn select(
         return Err(RolloutError::NothingToDo { why: "every machine chosen is disabled".to_owned() });
     }
     let chosen = machines.len();
+    let reported = |machine: &Machine| facts.get(&machine.id)?.report.as_ref().map(|report| report.version.clone());
     machines.retain(|machine| {
-        let reported = facts.get(&machine.id).and_then(|f| f.report.as_ref()).map(|report| &report.version);
-        !matches!(VersionState::of(reported, Some(target)), VersionState::UpToDate | VersionState::NewerThanBundled)
+        let state = VersionState::of(reported(machine).as_ref(), Some(target));
+        !matches!(state, VersionState::UpToDate | VersionState::NewerThanBundled)
     });
     if machines.is_empty() {
         let why = format!("all of {chosen} chosen run {target} or a newer version; a downgrade is not offered");
         return Err(RolloutError::NothingToDo { why });
     }
-    Ok(machines)
+    let new = |machine: Machine| {
+        let from = reported(&machine);
+        NewRolloutMachine { machine: machine.id, name: machine.name, from }
+    };
+    Ok(machines.into_iter().map(new).collect())
 }

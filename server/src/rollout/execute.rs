@@ -197,6 +197,7 @@ impl One {
                 WorkState::Running => {}
                 WorkState::Succeeded => return Outcome::Armed,
                 WorkState::Failed { reason } => return Outcome::Refused(reason),
+                WorkState::Busy { reason } => return Outcome::Busy(reason),
                 WorkState::Cancelled => return Outcome::Refused("it was cancelled on the machine".to_owned()),
                 WorkState::UnknownResult { reason } => return Outcome::Interrupted(reason),
             }

@@ -189,7 +189,8 @@ async fn step(
         }
     };
     let report = seen.get(&id).and_then(|seen| seen.facts.as_ref()).and_then(|facts| facts.report.as_ref());
-    if machine.phase.kind() == PhaseKind::Checking && stepped.from.is_none() {
+    // What the first check met is what it came from; before, there was only an old fact.
+    if machine.phase.kind() == PhaseKind::Checking && machine.attempt <= 1 {
         stepped.from = report.map(|report| report.version.clone());
     }
     if !rollout_machine_update(conn, rollout, &stepped).await? {

@@ -198,7 +198,7 @@ fn ended(state: &WorkState, known: &Known) -> Step {
     use MachineTaskState::{Canceled, Failed, Success, Unknown};
     match state {
         WorkState::Succeeded => Step::End(Success, String::new()),
-        WorkState::Failed { reason } => Step::End(Failed, reason.clone()),
+        WorkState::Failed { reason } | WorkState::Busy { reason } => Step::End(Failed, reason.clone()),
         WorkState::Cancelled if known.cancel => Step::End(Canceled, String::new()),
         WorkState::Cancelled if known.cancel_sent_at.is_some() => {
             Step::End(Failed, format!("It took longer than {} and was ended.", words(PART_MAX)))

@@ -8,6 +8,7 @@ use octopus_proto::{LOG_LINE_MAX, LogLevel, LogLine, PROGRESS_LINES_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::now_micros;
+use crate::sys;
 
 /// Most bytes of a log. At the limit one line says so, and of what follows only errors are kept: they are Tentacle's own
 /// words on how the work ended, never a script's.
@@ -75,8 +76,7 @@ impl LogFile {
     }
 
     fn open(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let file = options.create(true).mode(0o600).open(path)?;
+        let file = sys::private(options).create(true).open(path)?;
         Ok(Self { path: path.to_owned(), file, size: 0, last: 0, full: false, hint: (0, 0) })
     }
 

@@ -163,7 +163,7 @@ async fn a_machine_in_a_rollout_is_deployed_to_after_it() {
         failure_budget: 1,
         created_by: "alice".to_owned(),
         created_at: app.now(),
-        machines: vec![(machine, "db1".to_owned())],
+        machines: vec![NewRolloutMachine { machine, name: "db1".to_owned(), from: None }],
         packages: Vec::new(),
     };
     let rollout = rollout_insert(&mut tx, &new).await.unwrap();

@@ -21,7 +21,7 @@ use super::*;
 use crate::db::environments::environment_insert;
 use crate::db::machines::{machine_insert, machine_update};
 use crate::db::packages::package_insert;
-use crate::db::rollouts::{NewRollout, rollout_get, rollout_insert, rollout_machine_update};
+use crate::db::rollouts::{NewRollout, NewRolloutMachine, rollout_get, rollout_insert, rollout_machine_update};
 use crate::db::tasks::{task_log, task_machines};
 use crate::model::{Address, LogEntry, MachineTask, MachineTaskState, NewEnvironment, NewMachine, NewPackage, Task};
 use crate::rollout::state::Phase;

@@ -1,0 +1,60 @@
+// Keeps ages ticking, and says when the live connection is lost. Every page is complete without it.
+(() => {
+  "use strict";
+  const SILENT_MAX_MS = 40000; // The portal says something every 15 s; after this much silence the line is dead.
+  const RETRY_MS = 5000; // A first connection that fails is not retried by the extension.
+  const skew = Number(document.body.dataset.now) - Date.now();
+  const source = document.getElementById("live");
+  const state = document.getElementById("live-state");
+  const banner = document.getElementById("live-lost");
+  let connection = null;
+  let heardAt = Date.now();
+
+  const span = (seconds) => {
+    if (seconds < 60) return `${seconds} s`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+    if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
+    return `${Math.floor(seconds / 86400)} d`;
+  };
+  const words = (time) => {
+    const seconds = Math.trunc((Date.now() + skew - Date.parse(time.dateTime)) / 1000);
+    if (time.dataset.ago === "for") return span(Math.max(0, seconds));
+    if (time.dataset.ago === "until") return seconds < 0 ? `${span(-seconds)} left` : "overdue";
+    return `${span(Math.max(0, seconds))} ago`;
+  };
+  const tick = () => {
+    for (const time of document.querySelectorAll("time[data-ago]")) {
+      const text = words(time);
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+  const show = (alive) => {
+    if (banner) banner.hidden = alive;
+    if (state) state.dataset.state = alive ? "live" : "lost";
+  };
+  const watch = () => {
+    if (document.hidden || !source) return;
+    if (connection && Date.now() - heardAt < SILENT_MAX_MS) return;
+    show(false);
+    if (connection) connection.reader?.cancel();
+    else source.dispatchEvent(new Event("live:retry"));
+    heardAt = Date.now();
+  };
+
+  tick();
+  setInterval(tick, 1000);
+  setInterval(watch, RETRY_MS);
+  document.addEventListener("mouseover", (event) => {
+    const time = event.target.closest?.("time");
+    if (time) time.title = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+  });
+  document.addEventListener("visibilitychange", () => { heardAt = Date.now(); });
+  source?.addEventListener("htmx:sse:after:connection", (event) => {
+    connection = event.detail.connection;
+    heardAt = Date.now();
+    show(true);
+  });
+  for (const name of ["htmx:sse:before:message", "beat"]) source?.addEventListener(name, () => { heardAt = Date.now(); });
+  source?.addEventListener("htmx:sse:error", () => show(false));
+  source?.addEventListener("htmx:sse:close", () => { connection = null; show(false); });
+})();

@@ -1,0 +1,177 @@
+//! The forms that add, change and delete environments.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+
+use crate::app::App;
+use crate::auth::PageUser;
+use crate::db::environments::{environment_delete, environment_get, environment_insert, environment_update};
+use crate::db::{Connection, DbError};
+use crate::error::ApiError;
+use crate::ids::{EnvironmentId, SpaceId};
+use crate::live::Change;
+use crate::model::{Environment, NewEnvironment};
+use crate::pages::form::{Body, Fields};
+use crate::pages::shell::{Section, Shell};
+use crate::pages::{ConfirmPage, PageError, sentence};
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/environments/new", get(new))
+        .route("/environments", post(add))
+        .route("/environments/{id}/edit", get(edit).post(save))
+        .route("/environments/{id}/delete", get(ask_delete).post(delete))
+}
+
+/// What stands in the form, as it was typed.
+#[derive(Clone, Debug, Default)]
+struct Draft {
+    name: String,
+    description: String,
+    sort_order: String,
+    is_disabled: bool,
+}
+
+impl From<Environment> for Draft {
+    fn from(environment: Environment) -> Self {
+        Self {
+            name: environment.name.to_string(),
+            description: environment.description,
+            sort_order: environment.sort_order.to_string(),
+            is_disabled: environment.is_disabled,
+        }
+    }
+}
+
+impl From<&Fields> for Draft {
+    fn from(fields: &Fields) -> Self {
+        Self {
+            name: fields.get("name").trim().to_owned(),
+            description: fields.get("description").trim().to_owned(),
+            sort_order: fields.get("sort_order").trim().to_owned(),
+            is_disabled: fields.is_on("disabled"),
+        }
+    }
+}
+
+impl Draft {
+    /// What it asks for, or why it cannot be.
+    fn read(&self) -> Result<NewEnvironment, String> {
+        let sort_order = match self.sort_order.as_str() {
+            "" => None,
+            text => Some(
+                text.parse().map_err(|_| format!("the place in the order must be a whole number, not \"{text}\""))?,
+            ),
+        };
+        Ok(NewEnvironment {
+            name: self.name.parse().map_err(|error: contract::NameError| error.to_string())?,
+            description: self.description.clone(),
+            sort_order,
+            is_disabled: self.is_disabled,
+        })
+    }
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "environments/form.html")]
+struct FormPage {
+    shell: Shell,
+    id: Option<EnvironmentId>,
+    draft: Draft,
+    action: String,
+    problem: Option<String>,
+}
+
+fn form(app: &App, user: &PageUser, id: Option<EnvironmentId>, draft: Draft, problem: Option<String>) -> FormPage {
+    let title = if id.is_some() { "Edit environment" } else { "Add environment" };
+    let shell = Shell::new(app, user, Section::Environments, title);
+    let action = id.map_or_else(|| "/environments".to_owned(), |id| format!("/environments/{id}/edit"));
+    FormPage { shell, id, draft, action, problem }
+}
+
+async fn new(user: PageUser, State(app): State<App>) -> FormPage {
+    form(&app, &user, None, Draft::default(), None)
+}
+
+async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {
+    put(&app, &user, None, Draft::from(&fields)).await
+}
+
+async fn edit(user: PageUser, State(app): State<App>, Path(id): Path<EnvironmentId>) -> Result<FormPage, PageError> {
+    let environment = get_one(&mut *app.db.read().await?, id).await?;
+    Ok(form(&app, &user, Some(id), environment.into(), None))
+}
+
+async fn save(
+    user: PageUser,
+    State(app): State<App>,
+    Path(id): Path<EnvironmentId>,
+    Body(fields): Body,
+) -> Result<Response, PageError> {
+    put(&app, &user, Some(id), Draft::from(&fields)).await
+}
+
+/// Writes the draft down as a new environment or over an old one; where it cannot be, shows it again and says why.
+async fn put(app: &App, user: &PageUser, id: Option<EnvironmentId>, draft: Draft) -> Result<Response, PageError> {
+    let problem = match draft.read() {
+        Ok(new) => match write(app, id, &new).await {
+            Ok(id) => return Ok(Redirect::to(&format!("/environments#environment-{}", id.0)).into_response()),
+            Err(DbError::Refused(refusal)) => refusal.to_string(),
+            Err(error) => return Err(error.into()),
+        },
+        Err(problem) => problem,
+    };
+    let page = form(app, user, id, draft, Some(sentence(&problem)));
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+async fn write(app: &App, id: Option<EnvironmentId>, new: &NewEnvironment) -> Result<EnvironmentId, DbError> {
+    let mut tx = app.db.write().await?;
+    let written = match id {
+        None => environment_insert(&mut tx, SpaceId::DEFAULT, new).await?.id,
+        Some(id) => match environment_update(&mut tx, SpaceId::DEFAULT, id, new).await? {
+            Some(environment) => environment.id,
+            None => return Err(crate::db::Refusal::UnknownEnvironment(id).into()),
+        },
+    };
+    tx.commit().await?;
+    app.live.tell(Change::Environment(written));
+    Ok(written)
+}
+
+async fn ask_delete(
+    user: PageUser,
+    State(app): State<App>,
+    Path(id): Path<EnvironmentId>,
+) -> Result<ConfirmPage, PageError> {
+    let environment = get_one(&mut *app.db.read().await?, id).await?;
+    Ok(ConfirmPage {
+        shell: Shell::new(&app, &user, Section::Environments, format!("Delete {}?", environment.name)),
+        consequence: "The environment goes; what was deployed for it on machines stays there. It can only be deleted \
+                      when no machine belongs to it any more."
+            .to_owned(),
+        action: format!("/environments/{id}/delete"),
+        button: format!("Delete {}", environment.name),
+        back: format!("/environments/{id}/edit"),
+    })
+}
+
+async fn delete(_: PageUser, State(app): State<App>, Path(id): Path<EnvironmentId>) -> Result<Redirect, PageError> {
+    let mut tx = app.db.write().await?;
+    if !environment_delete(&mut tx, SpaceId::DEFAULT, id).await? {
+        return Err(ApiError::not_found(format!("The environment {id}")).into());
+    }
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Environment(id));
+    Ok(Redirect::to("/environments"))
+}
+
+async fn get_one(conn: &mut Connection, id: EnvironmentId) -> Result<Environment, PageError> {
+    let environment = environment_get(conn, SpaceId::DEFAULT, id).await?;
+    Ok(environment.ok_or_else(|| ApiError::not_found(format!("The environment {id}")))?)
+}

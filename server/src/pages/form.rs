@@ -1,0 +1,99 @@
+//! Fields of forms and queries, some of which come several times. Used by the handlers of the pages.
+
+use std::str::FromStr;
+
+use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+
+/// The fields of a form or of an address, in the order they came.
+#[derive(Clone, Debug, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// The first field of a name; empty where there is none.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// All fields of a name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// True where a box was ticked.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
+    /// All fields of a name that can be read; the others are left out.
+    pub fn parsed<'a, T: FromStr + 'a>(&'a self, name: &'a str) -> impl Iterator<Item = T> + 'a {
+        self.all(name).filter_map(|text| text.parse().ok())
+    }
+
+    /// The words of a field, separated by commas or line ends; each once.
+    pub fn words(&self, name: &str) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        for word in self.get(name).split([',', '\n']).map(str::trim).filter(|word| !word.is_empty()) {
+            if !words.iter().any(|other| other.eq_ignore_ascii_case(word)) {
+                words.push(word.to_owned());
+            }
+        }
+        words
+    }
+}
+
+impl From<Vec<(String, String)>> for Fields {
+    fn from(fields: Vec<(String, String)>) -> Self {
+        Self(fields)
+    }
+}
+
+/// The fields of the body.
+#[derive(Debug)]
+pub struct Body(pub Fields);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let fields = Form::<Vec<(String, String)>>::from_request(request, state).await;
+        fields.map(|Form(fields)| Self(Fields(fields))).map_err(|refusal| refusal.into_response())
+    }
+}
+
+/// The fields of the address.
+#[derive(Debug)]
+pub struct Address(pub Fields);
+
+impl<S: Send + Sync> FromRequestParts<S> for Address {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let fields = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        fields.map(|Query(fields)| Self(Fields(fields))).map_err(|refusal| refusal.into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::EnvironmentId;
+
+    #[test]
+    fn fields_may_come_several_times() {
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let fields = Fields(vec![
+            field("environment", "Environments-1"),
+            field("environment", "nonsense"),
+            field("environment", "Environments-3"),
+            field("roles", "web, db\r\nWEB,,"),
+            field("disabled", ""),
+        ]);
+        let ids: Vec<EnvironmentId> = fields.parsed("environment").collect();
+        assert_eq!(ids, [EnvironmentId(1), EnvironmentId(3)]);
+        assert_eq!(fields.words("roles"), ["web", "db"]);
+        assert_eq!(fields.get("none"), "");
+        assert!(fields.is_on("disabled") && !fields.is_on("none"));
+    }
+}

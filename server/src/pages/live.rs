@@ -1,0 +1,143 @@
+//! What a page must be able to do to be live: name its parts, tell whether one changed, and render each alone with the
+//! template that the page itself uses. Used by `events`. Pure.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::clock::Timestamp;
+
+/// An element of a page that can be sent alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The id of the element.
+    pub element: String,
+    /// Differs where its content differs. Ages do not count: the page goes on counting them itself.
+    pub fingerprint: u64,
+}
+
+impl Part {
+    /// A part that shows `content` in the element of this id.
+    pub fn new(element: impl Into<String>, content: &impl Hash) -> Self {
+        Self { element: element.into(), fingerprint: fingerprint(content) }
+    }
+}
+
+/// A page's content that can be sent anew as a whole or in parts.
+pub trait LiveView: Send {
+    /// The id of the element that holds all parts.
+    fn region(&self) -> &'static str;
+
+    /// The parts in the order in which they stand on the page.
+    fn parts(&self) -> Vec<Part>;
+
+    /// The whole, as HTML.
+    fn render_region(&self, now: Timestamp) -> askama::Result<String>;
+
+    /// One part, by its place among [`LiveView::parts`], as HTML.
+    fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String>;
+
+    /// The id of the element at whose end new parts are put; `None` where parts may come and go anywhere.
+    fn grows_in(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A number that differs where the content differs; the same in every process of the same program.
+pub fn fingerprint(content: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What tells two states of a page apart: goes out as the id of an event, and comes back when a page reconnects.
+pub fn cursor(parts: &[Part]) -> String {
+    format!("{:016x}", fingerprint(&parts))
+}
+
+/// What brings a page from `old` to the present state of `view`: HTML with one `<hx-partial>` for each element to change;
+/// empty where nothing changed. `None` for `old` means that nobody knows what the page shows.
+pub fn difference(old: Option<&[Part]>, view: &dyn LiveView, now: Timestamp) -> askama::Result<String> {
+    let parts = view.parts();
+    let same_order = |old: &[Part]| old.iter().zip(&parts).all(|(old, new)| old.element == new.element);
+    let Some(old) = old.filter(|old| same_order(old)) else { return whole(view, now) };
+    let grows_in = match view.grows_in() {
+        Some(element) if parts.len() > old.len() => element,
+        _ if parts.len() != old.len() => return whole(view, now),
+        Some(_) | None => "",
+    };
+    let mut html = String::new();
+    for (place, part) in parts.iter().enumerate() {
+        match old.get(place) {
+            Some(old) if old.fingerprint == part.fingerprint => {}
+            Some(_) => html.push_str(&partial(&part.element, "outerMorph", &view.render_part(place, now)?)),
+            None => html.push_str(&partial(grows_in, "beforeend", &view.render_part(place, now)?)),
+        }
+    }
+    Ok(html)
+}
+
+fn whole(view: &dyn LiveView, now: Timestamp) -> askama::Result<String> {
+    Ok(partial(view.region(), "outerMorph", &view.render_region(now)?))
+}
+
+fn partial(element: &str, swap: &str, html: &str) -> String {
+    format!("<hx-partial hx-target=\"#{element}\" hx-swap=\"{swap}\">{html}</hx-partial>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Letters(&'static str, bool);
+
+    impl LiveView for Letters {
+        fn region(&self) -> &'static str {
+            "letters"
+        }
+        fn parts(&self) -> Vec<Part> {
+            self.0.chars().map(|letter| Part::new(letter.to_lowercase().to_string(), &letter)).collect()
+        }
+        fn render_region(&self, _: Timestamp) -> askama::Result<String> {
+            Ok(self.0.to_owned())
+        }
+        fn render_part(&self, place: usize, _: Timestamp) -> askama::Result<String> {
+            Ok(self.0[place..=place].to_owned())
+        }
+        fn grows_in(&self) -> Option<&'static str> {
+            self.1.then_some("end")
+        }
+    }
+
+    fn sent(old: &'static str, new: &'static str, grows: bool) -> String {
+        difference(Some(&Letters(old, grows).parts()), &Letters(new, grows), Timestamp(0)).unwrap()
+    }
+
+    #[test]
+    fn only_what_changed_is_sent() {
+        assert_eq!(sent("abc", "abc", false), "");
+        assert_eq!(sent("abc", "aBc", false), "<hx-partial hx-target=\"#b\" hx-swap=\"outerMorph\">B</hx-partial>");
+    }
+
+    #[test]
+    fn a_page_whose_parts_come_and_go_is_sent_whole() {
+        let whole = |text| format!("<hx-partial hx-target=\"#letters\" hx-swap=\"outerMorph\">{text}</hx-partial>");
+        for (old, new) in [("abc", "ab"), ("abc", "acb"), ("ab", "abc"), ("", "a")] {
+            assert_eq!(sent(old, new, false), whole(new));
+        }
+        assert_eq!(difference(None, &Letters("a", false), Timestamp(0)).unwrap(), whole("a"));
+    }
+
+    #[test]
+    fn a_page_that_grows_gets_its_new_parts_at_the_end() {
+        let added = "<hx-partial hx-target=\"#end\" hx-swap=\"beforeend\">c</hx-partial>";
+        assert_eq!(sent("ab", "abc", true), added);
+        assert_eq!(sent("Ab", "abc", true).matches("<hx-partial").count(), 2);
+        assert!(sent("abc", "bc", true).contains("#letters"), "what goes away needs the whole");
+    }
+
+    #[test]
+    fn a_cursor_tells_states_apart() {
+        let cursor = |text| cursor(&Letters(text, false).parts());
+        assert_eq!(cursor("abc"), cursor("abc"));
+        assert_ne!(cursor("abc"), cursor("abC"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Logging in and out, and the link that lets the first user choose a password.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use tower_sessions::Session;
+
+use super::form::{Address, Body};
+use super::{PageError, sentence};
+use crate::app::App;
+use crate::auth::{
+    LoginError, PASSWORD_MIN, PageUser, Peer, SetupError, login, logout, safe_next, setup_link_redeem, setup_link_works,
+};
+use crate::error::ApiError;
+
+/// `/login`, `/logout` and `/setup`.
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/login", get(login_page).post(login_post))
+        .route("/logout", post(logout_post))
+        .route("/setup", get(setup_page).post(setup_post))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "login/login.html")]
+struct LoginPage {
+    username: String,
+    next: String,
+    problem: Option<String>,
+}
+
+async fn login_page(user: Result<PageUser, Response>, Address(fields): Address) -> Response {
+    let next = safe_next(fields.get("next")).to_owned();
+    match user {
+        Ok(_) => Redirect::to(&next).into_response(),
+        Err(_) => LoginPage { username: String::new(), next, problem: None }.into_response(),
+    }
+}
+
+async fn login_post(
+    State(app): State<App>,
+    session: Session,
+    Peer(peer): Peer,
+    Body(fields): Body,
+) -> Result<Response, PageError> {
+    let username = fields.get("username").trim();
+    let next = safe_next(fields.get("next")).to_owned();
+    let (status, error) = match login(&app, &session, peer, username, fields.get("password")).await {
+        Ok(_) => return Ok(Redirect::to(&next).into_response()),
+        Err(error @ LoginError::Wrong) => (StatusCode::UNAUTHORIZED, error),
+        Err(error @ LoginError::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, error),
+        Err(error) => return Err(ApiError::internal("log you in", &error).into()),
+    };
+    let page = LoginPage { username: username.to_owned(), next, problem: Some(sentence(&error.to_string())) };
+    Ok((status, page).into_response())
+}
+
+async fn logout_post(session: Session) -> Result<Redirect, PageError> {
+    logout(&session).await.map_err(|error| ApiError::internal("log you out", &error))?;
+    Ok(Redirect::to("/login"))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "login/setup.html")]
+struct SetupPage {
+    token: String,
+    problem: Option<String>,
+}
+
+async fn setup_page(State(app): State<App>, Address(fields): Address) -> Result<SetupPage, PageError> {
+    let token = fields.get("token").to_owned();
+    match setup_link_works(&app, &token).await {
+        Ok(true) => Ok(SetupPage { token, problem: None }),
+        Ok(false) => Err(refused(&SetupError::Gone)),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+async fn setup_post(State(app): State<App>, session: Session, Body(fields): Body) -> Result<Response, PageError> {
+    let (token, password) = (fields.get("token"), fields.get("password"));
+    let again = |problem: &str| {
+        let page = SetupPage { token: token.to_owned(), problem: Some(sentence(problem)) };
+        Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+    };
+    if password != fields.get("again") {
+        return again("the two passwords differ");
+    }
+    match setup_link_redeem(&app, &session, token, password).await {
+        Ok(_) => Ok(Redirect::to("/environments").into_response()),
+        Err(SetupError::Password(error)) => again(&error.to_string()),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn refused(error: &SetupError) -> PageError {
+    match error {
+        SetupError::Gone => PageError(ApiError::forbidden(sentence(&error.to_string()))),
+        SetupError::Password(_) | SetupError::Random(_) | SetupError::Session(_) | SetupError::Db(_) => {
+            ApiError::internal("set the password", error).into()
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The forms that change and delete machines.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use http::StatusCode;
+
+use super::form::Draft;
+use crate::app::App;
+use crate::auth::PageUser;
+use crate::db::environments::environment_list;
+use crate::db::machines::{machine_delete, machine_get, machine_update};
+use crate::db::{Connection, DbError};
+use crate::error::ApiError;
+use crate::ids::{MachineId, SpaceId};
+use crate::live::Change;
+use crate::model::{Environment, Machine, NewMachine};
+use crate::pages::form::Body;
+use crate::pages::shell::{Section, Shell};
+use crate::pages::{ConfirmPage, PageError, sentence};
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/machines/{id}/edit", get(edit).post(save))
+        .route("/machines/{id}/delete", get(ask_delete).post(delete))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "machines/edit.html")]
+struct EditPage {
+    shell: Shell,
+    id: MachineId,
+    name: String,
+    environments: Vec<Environment>,
+    draft: Draft,
+    problem: Option<String>,
+}
+
+async fn edit(user: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<EditPage, PageError> {
+    let machine = get_one(&mut *app.db.read().await?, id).await?;
+    page(&app, &user, id, machine.name.clone(), machine.into(), None).await
+}
+
+async fn page(
+    app: &App,
+    user: &PageUser,
+    id: MachineId,
+    name: String,
+    draft: Draft,
+    problem: Option<String>,
+) -> Result<EditPage, PageError> {
+    let environments = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let shell = Shell::new(app, user, Section::Environments, format!("Edit {name}"));
+    Ok(EditPage { shell, id, name, environments, draft, problem })
+}
+
+async fn save(
+    user: PageUser,
+    State(app): State<App>,
+    Path(id): Path<MachineId>,
+    Body(fields): Body,
+) -> Result<Response, PageError> {
+    let draft = Draft::from(&fields);
+    let problem = match draft.read() {
+        Ok(new) => match update(&app, id, &new).await {
+            Ok(()) => return Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
+            Err(PageError(error)) if error.status == StatusCode::BAD_REQUEST => error.message,
+            Err(error) => return Err(error),
+        },
+        Err(problem) => problem,
+    };
+    let name = get_one(&mut *app.db.read().await?, id).await?.name;
+    let page = page(&app, &user, id, name, draft, Some(sentence(&problem))).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+async fn update(app: &App, id: MachineId, new: &NewMachine) -> Result<(), PageError> {
+    let mut tx = app.db.write().await?;
+    if machine_update(&mut tx, SpaceId::DEFAULT, id, new).await?.is_none() {
+        return Err(missing(id));
+    }
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Machine(id));
+    app.live.poke_orchestrator();
+    Ok(())
+}
+
+async fn ask_delete(
+    user: PageUser,
+    State(app): State<App>,
+    Path(id): Path<MachineId>,
+) -> Result<ConfirmPage, PageError> {
+    let machine = get_one(&mut *app.db.read().await?, id).await?;
+    Ok(ConfirmPage {
+        shell: Shell::new(&app, &user, Section::Environments, format!("Delete {}?", machine.name)),
+        consequence:
+            "The portal forgets the machine and speaks to it no more. Nothing is changed on the machine itself: \
+                      its Tentacle goes on running, and it can be added again."
+                .to_owned(),
+        action: format!("/machines/{id}/delete"),
+        button: format!("Delete {}", machine.name),
+        back: format!("/machines/{id}"),
+    })
+}
+
+async fn delete(_: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<Redirect, PageError> {
+    let mut tx = app.db.write().await?;
+    if !machine_delete(&mut tx, SpaceId::DEFAULT, id).await? {
+        return Err(missing(id));
+    }
+    tx.commit().await.map_err(DbError::from)?;
+    app.live.tell(Change::Machine(id));
+    app.live.poke_orchestrator();
+    Ok(Redirect::to("/environments"))
+}
+
+async fn get_one(conn: &mut Connection, id: MachineId) -> Result<Machine, PageError> {
+    machine_get(conn, SpaceId::DEFAULT, id).await?.ok_or_else(|| missing(id))
+}
+
+fn missing(id: MachineId) -> PageError {
+    ApiError::not_found(format!("The machine {id}")).into()
+}

@@ -1,0 +1,64 @@
+//! Machines: one with everything that is known of it. The forms are in `edit`, adding one is in `add`.
+
+mod add;
+mod edit;
+mod form;
+pub mod view;
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use self::view::{MachineView, machine_view};
+use super::PageError;
+use super::environments::load as load_all;
+use super::live::{LiveView as _, cursor};
+use super::shell::{Section, Shell};
+use super::tasks::refused;
+use super::view::{self as words, Status};
+use crate::app::App;
+use crate::auth::PageUser;
+use crate::clock::Timestamp;
+use crate::error::ApiError;
+use crate::ids::{MachineId, SpaceId};
+use crate::rollout::create::Selection;
+use crate::tasks::task_create_health;
+
+/// `/machines` and what is under it, but for the upgrade.
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/machines/{id}", get(show))
+        .route("/machines/{id}/check", post(check))
+        .merge(add::router())
+        .merge(edit::router())
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "machines/show.html")]
+struct ShowPage {
+    shell: Shell,
+    view: MachineView,
+    now: Timestamp,
+}
+
+async fn show(user: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<ShowPage, PageError> {
+    let view = load(&app, id).await?;
+    let scope = format!("machine={id}&seen={}", cursor(&view.parts()));
+    let shell = Shell::new(&app, &user, Section::Environments, view.row.name.clone()).live(&scope);
+    Ok(ShowPage { now: shell.now, shell, view })
+}
+
+/// One machine with everything that is known of it.
+pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
+    let truth = load_all(app).await?;
+    machine_view(&truth, id).ok_or_else(|| ApiError::not_found(format!("The machine {id}")))
+}
+
+async fn check(user: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<Redirect, PageError> {
+    let machines = Selection::Machines(vec![id]);
+    let task = task_create_health(&app, SpaceId::DEFAULT, &user.0.username, &machines).await.map_err(refused)?;
+    Ok(Redirect::to(&format!("/tasks/{task}")))
+}

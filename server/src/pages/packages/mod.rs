@@ -1,0 +1,155 @@
+//! Packages: what was uploaded, and uploading more. Deploying one is in `deploy`.
+
+mod deploy;
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::multipart::Field;
+use axum::extract::{DefaultBodyLimit, Multipart, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+
+use super::PageError;
+use super::live::{LiveView, Part, cursor};
+use super::shell::{Section, Shell};
+use super::view as words;
+use crate::app::App;
+use crate::auth::PageUser;
+use crate::clock::Timestamp;
+use crate::db::DbError;
+use crate::db::packages::package_list;
+use crate::error::ApiError;
+use crate::ids::SpaceId;
+use crate::model::Package;
+use crate::store::{OverwriteMode, package_upload};
+
+/// Digits of a digest that are shown; all of them appear on hovering.
+const DIGEST_SHOWN: usize = 12;
+
+/// `/packages` and `/deploy`.
+pub fn router() -> Router<App> {
+    // The package store has the limit: a package is far larger than any form.
+    let upload = post(upload).layer(DefaultBodyLimit::disable());
+    Router::new().route("/packages", get(list)).route("/packages", upload).merge(deploy::router())
+}
+
+/// A package among others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PackageRow {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// For people; may be empty.
+    pub title: String,
+    /// In bytes.
+    pub size: u64,
+    /// The digest of its bytes.
+    pub sha256: String,
+    /// The beginning of that.
+    pub short: String,
+    /// When it was uploaded.
+    pub uploaded_at: Timestamp,
+    /// It is the Tentacle itself.
+    pub is_tentacle: bool,
+}
+
+impl From<&Package> for PackageRow {
+    fn from(package: &Package) -> Self {
+        let sha256 = package.package.sha256.to_string();
+        Self {
+            id: package.package.package_id.to_string(),
+            version: package.package.version.to_string(),
+            title: package.package.title.clone(),
+            size: package.package.size,
+            short: sha256.chars().take(DIGEST_SHOWN).collect(),
+            sha256,
+            uploaded_at: package.uploaded_at,
+            is_tentacle: package.package.package_id.tentacle_runtime().is_some(),
+        }
+    }
+}
+
+/// The list of packages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PackagesView {
+    /// By id; newest version first.
+    pub packages: Vec<PackageRow>,
+}
+
+#[derive(Template)]
+#[template(path = "packages/region.html")]
+struct Region<'a> {
+    view: &'a PackagesView,
+    now: &'a Timestamp,
+}
+
+impl LiveView for PackagesView {
+    fn region(&self) -> &'static str {
+        "packages"
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        vec![Part::new(self.region(), self)]
+    }
+
+    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
+        Region { view: self, now: &now }.render()
+    }
+
+    fn render_part(&self, _: usize, now: Timestamp) -> askama::Result<String> {
+        self.render_region(now)
+    }
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "packages/list.html")]
+struct ListPage {
+    shell: Shell,
+    view: PackagesView,
+    problem: Option<String>,
+    now: Timestamp,
+}
+
+async fn list(user: PageUser, State(app): State<App>) -> Result<ListPage, PageError> {
+    page(&app, &user, None).await
+}
+
+async fn page(app: &App, user: &PageUser, problem: Option<String>) -> Result<ListPage, PageError> {
+    let view = load(app).await?;
+    let scope = format!("page=packages&seen={}", cursor(&view.parts()));
+    let shell = Shell::new(app, user, Section::Packages, "Packages").live(&scope);
+    Ok(ListPage { now: shell.now, shell, view, problem })
+}
+
+/// All packages.
+pub async fn load(app: &App) -> Result<PackagesView, DbError> {
+    let packages = package_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    Ok(PackagesView { packages: packages.iter().map(PackageRow::from).collect() })
+}
+
+async fn upload(user: PageUser, State(app): State<App>, form: Multipart) -> Result<Response, PageError> {
+    match take(&app, form).await {
+        Ok(()) => Ok(Redirect::to("/packages").into_response()),
+        Err(error) if error.status.is_client_error() => {
+            let details = error.errors.iter().map(|detail| format!(" {detail}")).collect::<String>();
+            let page = page(&app, &user, Some(format!("{}{details}", error.message))).await?;
+            Ok((error.status, page).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes the first file of the form into the store.
+async fn take(app: &App, mut form: Multipart) -> Result<(), ApiError> {
+    let broken = |error: axum::extract::multipart::MultipartError| ApiError::bad_request(error.body_text());
+    while let Some(field) = form.next_field().await.map_err(broken)? {
+        if field.file_name().is_some_and(|name| !name.is_empty()) {
+            let incoming = app.store.receive::<Field<'_>, _>(field).await?;
+            package_upload(app, SpaceId::DEFAULT, incoming, OverwriteMode::FailIfExists).await?;
+            return Ok(());
+        }
+    }
+    Err(ApiError::bad_request("No file was chosen. Choose a .nupkg or .zip file, then upload it."))
+}

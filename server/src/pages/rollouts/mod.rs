@@ -1,0 +1,123 @@
+//! Rollouts: the list, one with its machines, and the wish to cancel it.
+
+pub mod view;
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Redirect;
+use axum::routing::get;
+
+use self::view::{RolloutView, RolloutsView, rollout_view, rollouts_view};
+use super::form::Address;
+use super::live::{LiveView as _, cursor};
+use super::shell::{Section, Shell};
+use super::upgrade::refused;
+use super::view::{self as words, Status};
+use super::{ConfirmPage, PageError};
+use crate::app::App;
+use crate::auth::PageUser;
+use crate::clock::Timestamp;
+use crate::db::DbError;
+use crate::db::rollouts::{rollout_get, rollout_list};
+use crate::error::ApiError;
+use crate::ids::{RolloutId, SpaceId};
+use crate::rollout::create::rollout_cancel;
+use crate::rollout::state::Rollout;
+
+/// Rollouts on one page of the list. Older ones are on the next.
+const PAGE_SIZE: u32 = 50;
+
+/// `/rollouts` and what is under it.
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/rollouts", get(list))
+        .route("/rollouts/{id}", get(show))
+        .route("/rollouts/{id}/cancel", get(ask_cancel).post(cancel))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "rollouts/list.html")]
+struct ListPage {
+    shell: Shell,
+    view: RolloutsView,
+    now: Timestamp,
+}
+
+async fn list(user: PageUser, State(app): State<App>, Address(fields): Address) -> Result<ListPage, PageError> {
+    let page = fields.get("page").parse().unwrap_or(0);
+    let view = load_list(&app, page).await?;
+    let scope = format!("page=rollouts&number={page}&seen={}", cursor(&view.parts()));
+    let shell = Shell::new(&app, &user, Section::Rollouts, "Rollouts").live(&scope);
+    Ok(ListPage { now: shell.now, shell, view })
+}
+
+/// One page of the list.
+pub async fn load_list(app: &App, page: u32) -> Result<RolloutsView, DbError> {
+    let mut conn = app.db.read().await?;
+    let skip = page.saturating_mul(PAGE_SIZE);
+    let mut rollouts = rollout_list(&mut conn, SpaceId::DEFAULT, skip, PAGE_SIZE + 1).await?;
+    let has_more = rollouts.len() > PAGE_SIZE as usize;
+    rollouts.truncate(PAGE_SIZE as usize);
+    Ok(rollouts_view(&rollouts, page, has_more))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "rollouts/show.html")]
+struct ShowPage {
+    shell: Shell,
+    view: RolloutView,
+    now: Timestamp,
+}
+
+async fn show(
+    user: PageUser,
+    State(app): State<App>,
+    Path(id): Path<RolloutId>,
+    Address(fields): Address,
+) -> Result<ShowPage, PageError> {
+    let all = fields.get("all") == "true";
+    let view = rollout_view(&load(&app, id).await?, all);
+    let scope = format!("rollout={id}&all={all}&seen={}", cursor(&view.parts()));
+    let shell = Shell::new(&app, &user, Section::Rollouts, title(&view)).live(&scope);
+    Ok(ShowPage { now: shell.now, shell, view })
+}
+
+/// What a tab says: failures first, because nobody looks at a tab for long.
+fn title(view: &RolloutView) -> String {
+    match view.head.failures {
+        0 => format!("Upgrade to {}", view.head.target),
+        failures => format!("{failures} failed – upgrade to {}", view.head.target),
+    }
+}
+
+/// One rollout with its machines.
+pub async fn load(app: &App, id: RolloutId) -> Result<Rollout, ApiError> {
+    let rollout = rollout_get(&mut *app.db.read().await?, SpaceId::DEFAULT, id).await?;
+    rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))
+}
+
+async fn ask_cancel(
+    user: PageUser,
+    State(app): State<App>,
+    Path(id): Path<RolloutId>,
+) -> Result<ConfirmPage, PageError> {
+    let rollout = load(&app, id).await?;
+    Ok(ConfirmPage {
+        shell: Shell::new(&app, &user, Section::Rollouts, format!("Cancel the upgrade to {}?", rollout.target)),
+        consequence: format!(
+            "No further machine is begun. Machines that were told to install go on to their end; nothing is left half \
+             done, and what was upgraded stays upgraded. Now: {}.",
+            rollout.summary()
+        ),
+        action: format!("/rollouts/{id}/cancel"),
+        button: "Cancel rollout".to_owned(),
+        back: format!("/rollouts/{id}"),
+    })
+}
+
+async fn cancel(user: PageUser, State(app): State<App>, Path(id): Path<RolloutId>) -> Result<Redirect, PageError> {
+    rollout_cancel(&app, SpaceId::DEFAULT, id, &user.0.username).await.map_err(refused)?;
+    Ok(Redirect::to(&format!("/rollouts/{id}")))
+}

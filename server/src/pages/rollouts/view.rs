@@ -1,0 +1,340 @@
+//! What the pages of rollouts show. Built by pure functions; used by the pages and by their live streams.
+
+use askama::Template;
+
+use crate::clock::Timestamp;
+use crate::ids::{MachineId, RolloutId, TaskId};
+use crate::pages::live::{LiveView, Part};
+use crate::pages::sentence;
+use crate::pages::view::{self as words, Mark, Status};
+use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
+
+/// Machines that a rollout's page shows at once; what failed and what is in flight comes first.
+pub const ROWS_MAX: usize = 200;
+
+/// A reason longer than this is shown as what a program wrote, in characters.
+const SENTENCE_MAX: usize = 240;
+
+/// What stands above the machines of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Head {
+    /// The rollout.
+    pub id: RolloutId,
+    /// The task with its log.
+    pub task: TaskId,
+    /// The version wished for.
+    pub target: String,
+    /// Where it stands.
+    pub state: RolloutState,
+    /// The whole truth in one sentence.
+    pub sentence: String,
+    /// Why it stands so; may be empty.
+    pub reason: String,
+    /// Who wished it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was over.
+    pub completed_at: Option<Timestamp>,
+    /// Somebody asked to cancel it.
+    pub is_cancelling: bool,
+    /// Failures so far.
+    pub failures: usize,
+    /// Failures that stop it.
+    pub failure_budget: u32,
+    /// Machines in flight.
+    pub in_flight: usize,
+    /// Machines that may be in flight at once.
+    pub max_in_flight: u32,
+    /// All its machines.
+    pub total: usize,
+    /// How many of them are shown.
+    pub shown: usize,
+}
+
+impl Head {
+    /// The mark of its state.
+    pub fn status(&self) -> Status {
+        if self.is_cancelling { Status { mark: Mark::Upgrading, word: "cancelling" } } else { self.state.into() }
+    }
+
+    /// True where the wish to cancel would have an effect.
+    pub fn can_cancel(&self) -> bool {
+        !self.state.is_completed() && !self.is_cancelling
+    }
+}
+
+/// One machine of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its name when the rollout was made.
+    pub name: String,
+    /// What it ran at first.
+    pub from: Option<String>,
+    /// Where it stands.
+    pub kind: PhaseKind,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the phase must be over.
+    pub deadline: Option<Timestamp>,
+    /// How often it was begun.
+    pub attempt: u32,
+    /// Why it stands so; may be empty.
+    pub reason: String,
+}
+
+impl Row {
+    /// The id of its element.
+    pub fn element(&self) -> String {
+        format!("machine-{}", self.machine.0)
+    }
+
+    /// True where the reason holds what a program wrote, and not just a sentence.
+    pub fn is_long(&self) -> bool {
+        self.reason.len() > SENTENCE_MAX || self.reason.contains('\n')
+    }
+}
+
+/// The page of one rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutView {
+    /// What stands above the machines.
+    pub head: Head,
+    /// The machines: what failed and what is in flight first.
+    pub rows: Vec<Row>,
+}
+
+/// A rollout among others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RolloutsView {
+    /// Newest first.
+    pub rollouts: Vec<Head>,
+    /// The page of the list, from 0.
+    pub page: u32,
+    /// True if there are older ones.
+    pub has_more: bool,
+}
+
+fn head(rollout: &Rollout, shown: usize) -> Head {
+    Head {
+        id: rollout.id,
+        task: rollout.task,
+        target: rollout.target.to_string(),
+        state: rollout.state,
+        sentence: truth(rollout),
+        reason: sentence(&rollout.state_reason),
+        created_by: rollout.created_by.clone(),
+        created_at: rollout.created_at,
+        completed_at: rollout.completed_at,
+        is_cancelling: rollout.cancel_requested_at.is_some() && !rollout.state.is_completed(),
+        failures: rollout.count(PhaseKind::is_failure),
+        failure_budget: rollout.failure_budget,
+        in_flight: rollout.count(PhaseKind::is_in_flight),
+        max_in_flight: rollout.max_in_flight,
+        total: rollout.machines.len(),
+        shown,
+    }
+}
+
+/// Counts, and what they do not tell: the word for its state stands beside it.
+fn truth(rollout: &Rollout) -> String {
+    let summary = sentence(&rollout.summary());
+    let waiting = rollout.count(|kind| kind == PhaseKind::Waiting);
+    match rollout.state {
+        RolloutState::Completed if waiting > 0 => {
+            format!("{summary} Those that wait cannot be reached, and follow when they reappear.")
+        }
+        RolloutState::Running
+        | RolloutState::Paused
+        | RolloutState::Completed
+        | RolloutState::CompletedWithFailures
+        | RolloutState::Cancelled => summary,
+    }
+}
+
+/// The page of one rollout; `all` shows every machine, however many there are.
+pub fn rollout_view(rollout: &Rollout, all: bool) -> RolloutView {
+    let shown = if all { rollout.machines.len() } else { rollout.machines.len().min(ROWS_MAX) };
+    let mut machines: Vec<&RolloutMachine> = rollout.machines.iter().collect();
+    machines.sort_by_key(|machine| (urgency(machine.phase.kind()), machine.position));
+    let row = |machine: &&RolloutMachine| Row {
+        machine: machine.machine,
+        name: machine.name.clone(),
+        from: machine.from.as_ref().map(ToString::to_string),
+        kind: machine.phase.kind(),
+        since: machine.since,
+        deadline: machine.deadline,
+        attempt: machine.attempt,
+        reason: sentence(&machine.phase.reason()),
+    };
+    RolloutView { head: head(rollout, shown), rows: machines.iter().take(shown).map(row).collect() }
+}
+
+/// What a person should see first has the lowest number.
+fn urgency(kind: PhaseKind) -> u8 {
+    match Status::from(kind).mark {
+        Mark::Failed | Mark::Attention => 0,
+        Mark::Upgrading => 1,
+        Mark::Unknown | Mark::Unreachable => 2,
+        Mark::Waiting => 3,
+        Mark::Healthy => 4,
+        Mark::Quiet => 5,
+    }
+}
+
+/// The list of rollouts.
+pub fn rollouts_view(rollouts: &[Rollout], page: u32, has_more: bool) -> RolloutsView {
+    RolloutsView { rollouts: rollouts.iter().map(|rollout| head(rollout, 0)).collect(), page, has_more }
+}
+
+#[derive(Template)]
+#[template(path = "rollouts/list-region.html")]
+struct ListRegion<'a> {
+    view: &'a RolloutsView,
+    now: &'a Timestamp,
+}
+
+impl LiveView for RolloutsView {
+    fn region(&self) -> &'static str {
+        "rollouts"
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        vec![Part::new(self.region(), self)]
+    }
+
+    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
+        ListRegion { view: self, now: &now }.render()
+    }
+
+    fn render_part(&self, _: usize, now: Timestamp) -> askama::Result<String> {
+        self.render_region(now)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "rollouts/region.html")]
+struct Region<'a> {
+    view: &'a RolloutView,
+    now: &'a Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "rollouts/head.html")]
+struct HeadPart<'a> {
+    head: &'a Head,
+    now: &'a Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "rollouts/row.html")]
+struct RowPart<'a> {
+    row: &'a Row,
+    head: &'a Head,
+    now: &'a Timestamp,
+}
+
+impl LiveView for RolloutView {
+    fn region(&self) -> &'static str {
+        "rollout"
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let head = Part::new("rollout-head", &self.head);
+        let rows = self.rows.iter().map(|row| Part::new(row.element(), row));
+        std::iter::once(head).chain(rows).collect()
+    }
+
+    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
+        Region { view: self, now: &now }.render()
+    }
+
+    fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String> {
+        match place.checked_sub(1).map(|place| self.rows.get(place)) {
+            None => HeadPart { head: &self.head, now: &now }.render(),
+            Some(Some(row)) => RowPart { row, head: &self.head, now: &now }.render(),
+            Some(None) => Ok(String::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SpaceId;
+    use crate::rollout::state::{Phase, WaitReason};
+
+    fn machine(number: i64, phase: Phase) -> RolloutMachine {
+        RolloutMachine {
+            machine: MachineId(number),
+            name: format!("web-{number}"),
+            position: number,
+            phase,
+            since: Timestamp(0),
+            deadline: None,
+            attempt: 1,
+            from: Some(contract::Version::release(2026, 4, 0)),
+            tried_at: None,
+            was_away: false,
+            revision: 0,
+        }
+    }
+
+    fn rollout(state: RolloutState, phases: Vec<Phase>) -> Rollout {
+        Rollout {
+            id: RolloutId(1),
+            space: SpaceId::DEFAULT,
+            task: TaskId(1),
+            target: contract::Version::release(2026, 4, 1),
+            max_in_flight: 10,
+            failure_budget: 2,
+            created_by: "admin".into(),
+            created_at: Timestamp(0),
+            state,
+            state_reason: "1 of 2 failures allowed".into(),
+            cancel_requested_at: None,
+            completed_at: None,
+            machines: phases.into_iter().zip(1..).map(|(phase, number)| machine(number, phase)).collect(),
+        }
+    }
+
+    #[test]
+    fn failures_come_first_and_what_is_in_flight_second() {
+        let phases = vec![
+            Phase::Upgraded,
+            Phase::Waiting(WaitReason::Turn),
+            Phase::Checking,
+            Phase::FellBack { reason: "it crashed\nat line 1".into() },
+            Phase::Cancelled,
+        ];
+        let view = rollout_view(&rollout(RolloutState::Running, phases), false);
+        let order: Vec<PhaseKind> = view.rows.iter().map(|row| row.kind).collect();
+        use PhaseKind as K;
+        assert_eq!(order, [K::FellBack, K::Checking, K::Waiting, K::Upgraded, K::Cancelled]);
+        assert!(view.rows[0].is_long() && !view.rows[2].is_long());
+        assert_eq!((view.head.failures, view.head.in_flight), (1, 1));
+        let sentence = "1 of 5 upgraded, 1 in progress, 1 waiting, 1 fell back, 1 cancelled.";
+        assert_eq!(view.head.sentence, sentence);
+        assert_eq!(view.head.reason, "1 of 2 failures allowed.");
+    }
+
+    #[test]
+    fn a_rollout_that_leaves_machines_waiting_does_not_just_say_completed() {
+        let offline = Phase::Waiting(WaitReason::Offline { reason: "no route".into() });
+        let view = rollout_view(&rollout(RolloutState::Completed, vec![Phase::Upgraded, offline]), false);
+        assert!(view.head.sentence.starts_with("1 of 2 upgraded, 1 waiting. Those that wait cannot be reached"));
+    }
+
+    #[test]
+    fn a_large_rollout_shows_what_is_urgent_and_counts_the_rest() {
+        let mut phases = vec![Phase::Upgraded; 2_999];
+        phases.push(Phase::Failed { reason: "disk full".into() });
+        let rollout = rollout(RolloutState::Paused, phases);
+        let view = rollout_view(&rollout, false);
+        assert_eq!((view.rows.len(), view.head.total, view.head.shown), (ROWS_MAX, 3_000, ROWS_MAX));
+        assert_eq!(view.rows[0].kind, PhaseKind::Failed);
+        assert_eq!(rollout_view(&rollout, true).rows.len(), 3_000);
+    }
+}

@@ -1,0 +1,71 @@
+//! What stands around every page: the places of the portal, who is logged in, and where the live stream is.
+
+use crate::app::App;
+use crate::auth::PageUser;
+use crate::clock::Timestamp;
+
+/// A place of the portal, as the rail lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Environments and machines.
+    Environments,
+    /// Rollouts.
+    Rollouts,
+    /// Packages and deployments.
+    Packages,
+    /// Tasks.
+    Tasks,
+}
+
+impl Section {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Environments, Self::Rollouts, Self::Packages, Self::Tasks];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Environments => "Environments",
+            Self::Rollouts => "Rollouts",
+            Self::Packages => "Packages",
+            Self::Tasks => "Tasks",
+        }
+    }
+
+    /// Its address.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Environments => "/environments",
+            Self::Rollouts => "/rollouts",
+            Self::Packages => "/packages",
+            Self::Tasks => "/tasks",
+        }
+    }
+}
+
+/// What stands around a page.
+#[derive(Clone, Debug)]
+pub struct Shell {
+    /// The page's title.
+    pub title: String,
+    /// Where it belongs.
+    pub section: Section,
+    /// Who is logged in.
+    pub username: String,
+    /// The address of its live stream; `None` for pages that do not change by themselves.
+    pub live: Option<String>,
+    /// The portal's time when the page was made.
+    pub now: Timestamp,
+}
+
+impl Shell {
+    /// What stands around a page that does not change by itself.
+    pub fn new(app: &App, user: &PageUser, section: Section, title: impl Into<String>) -> Self {
+        Self { title: title.into(), section, username: user.0.username.clone(), live: None, now: app.now() }
+    }
+
+    /// The same, with a live stream: `scope` is the query of `/events` that names what the page shows.
+    pub fn live(mut self, scope: &str) -> Self {
+        self.live = Some(format!("/events?{scope}"));
+        self
+    }
+}

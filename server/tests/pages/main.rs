@@ -1,0 +1,8 @@
+//! The pages as a browser without scripts meets them: the router in process, HTML read with selectors.
+
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod browser;
+mod pages;
+mod seed;
+mod stream;

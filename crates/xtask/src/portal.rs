@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -74,6 +74,9 @@ impl Portal {
     /// Starts it again on the same port and data, ended before if it runs, and waits until it answers.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process = None;
+        // Somebody else's answer there would be taken for this portal's.
+        TcpListener::bind(self.listen)
+            .with_context(|| format!("the portal cannot listen on {}: choose another with --listen", self.listen))?;
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--data-dir").arg(&self.data_dir).arg("--listen").arg(self.listen.to_string());
         command.arg("--admin-password-file").arg(self.folder.path().join("admin-password"));

@@ -41,6 +41,14 @@ enum UpgradeFailure {
 /// Checks an order of `portal`. When it returns well the order and its generation are on the disk and it is being carried
 /// out; the same order again is fine and does nothing.
 pub(crate) async fn accept(agent: &Arc<Agent>, order: UpgradeOrder, portal: Thumbprint) -> Result<(), Refusal> {
+    // A task of its own: a portal that hangs up in the middle must not leave an order that is written down, holds the
+    // gate, and is carried out by nobody.
+    let accepting = tokio::spawn(accept_to_the_end(Arc::clone(agent), order, portal));
+    accepting.await.map_err(|error| internal("accept the order", &error))?
+}
+
+async fn accept_to_the_end(agent: Arc<Agent>, order: UpgradeOrder, portal: Thumbprint) -> Result<(), Refusal> {
+    let agent = &agent;
     let _turn = agent.upgrading.lock().await;
     agent.works.refuse_when_ending()?;
     let record = Record::of_upgrade(&order);

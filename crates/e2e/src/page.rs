@@ -68,8 +68,6 @@ impl Visitor {
         let mut body = self.url.clone();
         body.query_pairs_mut().clear().extend_pairs(&fields);
         let response = self.send(Method::POST, &form.action, body.query()).await?;
-        let status = response.status();
-        ensure!(status.is_redirection(), "the form to {} was answered with {status}", form.action);
         self.follow(&form.action, response).await
     }
 
@@ -128,7 +126,8 @@ impl Page {
     /// Every form that can be sent.
     pub fn forms(&self) -> anyhow::Result<Vec<Form>> {
         let html = Html::parse_document(&self.html);
-        let (form, field, button) = (parse("form")?, parse("input[name], textarea[name]")?, parse("button")?);
+        let (form, button) = (parse("form")?, parse("button")?);
+        let field = parse("input[name]:not([type=checkbox]), textarea[name], select[name], input[checked]")?;
         let disabled = parse("button[disabled]")?;
         let forms = html.select(&form).filter(|form| form.select(&disabled).next().is_none());
         let read = |form: ElementRef<'_>| Form {
@@ -157,7 +156,11 @@ fn words(element: ElementRef<'_>) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// What a browser sends of a field that nobody touched: of a list the first choice, or the one that is selected.
 fn value(field: ElementRef<'_>) -> (String, String) {
-    let text = || field.text().collect();
-    (field.attr("name").unwrap_or_default().to_owned(), field.attr("value").map_or_else(text, str::to_owned))
+    let choices = || field.descendent_elements().filter(|element| element.value().name() == "option");
+    let choice = choices().find(|choice| choice.attr("selected").is_some()).or_else(|| choices().next());
+    let holder = choice.unwrap_or(field);
+    let text = || holder.text().collect();
+    (field.attr("name").unwrap_or_default().to_owned(), holder.attr("value").map_or_else(text, str::to_owned))
 }

@@ -155,6 +155,7 @@ impl One {
         match sent {
             Ok(()) => {}
             Err(CallError::Refused(refusal)) => return self.write_down(refused(&refusal)).await,
+            Err(CallError::Protocol { sentence }) => return self.write_down(Outcome::Interrupted(sentence)).await,
             // The next attempt goes on where this one broke off.
             Err(error) => {
                 tracing::info!(machine.id = %self.machine, %error, "an upload broke off");

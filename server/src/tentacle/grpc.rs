@@ -58,6 +58,7 @@ impl GrpcTentacles {
     }
 
     async fn send(&self, target: &Target, file: &Path, sha256: Sha256, size: u64) -> Result<(), CallError> {
+        is_whole(file, size).await?;
         let mut client = self.connect(target).await?;
         let begin = wire::BeginUploadRequest::from(BeginUpload { sha256, size });
         let UploadOffset(offset) =
@@ -81,6 +82,19 @@ impl GrpcTentacles {
         let sentence = format!("the upload ended at byte {} of {size}", uploaded.offset.0);
         Err(CallError::Unreachable { sentence })
     }
+}
+
+/// Looks at a file of the portal's store before it is sent: the machine could only say that it got something else.
+async fn is_whole(file: &Path, size: u64) -> Result<(), CallError> {
+    let sentence = match tokio::fs::metadata(file).await {
+        Ok(metadata) if metadata.len() == size => return Ok(()),
+        Ok(metadata) => format!(
+            "the package in the portal's store has {} bytes and not {size}: it is damaged, and must be put there again",
+            metadata.len()
+        ),
+        Err(error) => format!("the package cannot be read from the portal's store: {error}"),
+    };
+    Err(CallError::Protocol { sentence })
 }
 
 /// Reads the file from `offset` into messages until the receiver is gone.

@@ -58,10 +58,10 @@ pub enum CallError {
         /// What was awaited.
         sentence: String,
     },
-    /// The Tentacle answered something that this portal does not understand.
+    /// The Tentacle answered something that this portal does not understand, or there is nothing right to send it.
     #[error("{sentence}")]
     Protocol {
-        /// What it answered.
+        /// What is wrong.
         sentence: String,
     },
 }

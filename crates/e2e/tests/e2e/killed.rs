@@ -190,6 +190,34 @@ async fn tentacle_is_killed_while_proving() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn tentacle_is_killed_at_every_step_and_the_portal_tells_the_truth() -> anyhow::Result<()> {
+    let world = World::with(Flavor::Real, &SLOW_PROOF).await?;
+    let machine = world.machine("one").await?;
+    let rollout = world.roll_out().await?;
+    // A machine that was met between two processes waits as offline, and is begun again.
+    let is_over = |now: &Rollout| {
+        now.machine("one").is_ok_and(|one| ["Upgraded", "FellBack", "Failed"].contains(&one.phase.as_str()))
+    };
+    let mut seen = Vec::new();
+    let over = loop {
+        let wanted = |now: &Rollout| is_over(now) || !seen.contains(&steps(now));
+        let now = world.api.rollout_wait(&rollout.id, LIMIT, wanted).await?;
+        if is_over(&now) {
+            break now;
+        }
+        seen.push(steps(&now));
+        // Between two processes there is none to kill.
+        let _ = machine.kill9_tentacle();
+    };
+    match over.machine("one")?.phase.as_str() {
+        "Upgraded" => world.runs(&machine, &world.to).await,
+        // Killed at every launch it had, a good version is given up like a bad one.
+        "FellBack" | "Failed" => world.runs(&machine, &world.from).await,
+        other => anyhow::bail!("{other} after {seen:?}: {over:#?}"),
+    }
+}
+
+#[tokio::test]
 async fn suction_cup_is_killed_and_its_tentacle_goes_with_it() -> anyhow::Result<()> {
     let world = World::start().await?;
     let mut machine = world.machine("one").await?;

@@ -7,6 +7,7 @@ mod broken;
 mod deploy;
 mod killed;
 mod orders;
+mod pages;
 mod transfer;
 mod trust;
 mod upgrade;

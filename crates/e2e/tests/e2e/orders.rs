@@ -1,6 +1,7 @@
 //! What becomes of a wish: it waits, it is taken over, it is cancelled.
 
-use e2e::{LIMIT, World, tree};
+use e2e::{LIMIT, World, signal, tree};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::try_join;
 use xtask::wait_for;
@@ -92,6 +93,24 @@ async fn an_upgrade_that_running_work_holds_up_leaves_nothing_and_the_work_ends_
     .await?;
     assert_eq!(machine.running_version(), Some(world.from.clone()));
     assert!(tree(&machine.home().tentacles())? == before, "something was left in the store");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_machine_that_goes_silent_after_the_command_counts_and_is_believed_when_it_turns_up() -> anyhow::Result<()> {
+    let world = World::with(xtask::Flavor::Real, &[("OCTOPUS_ROLLOUT_RESTARTING_MS", "2000")]).await?;
+    let (silent, left) = try_join!(world.machine("a-silent"), world.machine("b-left"))?;
+    signal(silent.supervisor_pid(), Signal::STOP)?;
+    let rollout = world.roll_out().await?;
+    world.phase(&rollout, "a-silent", "Lost").await?;
+    let stopped = world.api.rollout_wait(&rollout.id, LIMIT, |rollout| rollout.state == "Paused").await?;
+    assert_eq!(stopped.machine("b-left")?.phase, "Waiting", "silence after a command is a failure");
+    assert_eq!(world.task_over(&rollout.task_id).await?["State"], "Failed");
+
+    signal(silent.supervisor_pid(), Signal::CONT)?;
+    world.phase(&rollout, "a-silent", "Upgraded").await?;
+    world.runs(&silent, &world.to).await?;
+    assert_eq!(left.running_version(), Some(world.from.clone()), "nothing starts again without a person");
     Ok(())
 }
 

@@ -20,15 +20,21 @@ async fn told(world: &World, name: &str, words: &str) -> anyhow::Result<()> {
     .await
 }
 
+/// Tells the portal which certificate a machine has.
+async fn pin(world: &World, name: &str, thumbprint: &str) -> anyhow::Result<()> {
+    let mut machine = world.api.machine_by_name(name).await?;
+    machine["Thumbprint"] = json!(thumbprint);
+    machine["Endpoint"]["Thumbprint"] = json!(thumbprint);
+    let path = format!("/api/machines/{}", machine["Id"].as_str().unwrap_or_default());
+    world.api.put(&path, &machine).await.map(drop)
+}
+
 #[tokio::test]
 async fn a_machine_with_another_certificate_is_refused() -> anyhow::Result<()> {
     let world = World::start().await?;
     let (real, other) = tokio::try_join!(world.machine("real"), world.start_machine("other", &world.from))?;
-    let mut machine = world.api.machine_by_name("real").await?;
     let pinned = other.thumbprint().await?;
-    machine["Thumbprint"] = json!(pinned);
-    machine["Endpoint"]["Thumbprint"] = json!(pinned);
-    world.api.put(&format!("/api/machines/{}", machine["Id"].as_str().unwrap_or_default()), &machine).await?;
+    pin(&world, "real", &pinned).await?;
     told(&world, "real", "shows the certificate").await?;
     let rollout = world.roll_out().await?;
     let over = world.over(&rollout).await?;
@@ -59,4 +65,28 @@ async fn a_portal_that_the_machine_does_not_trust_is_refused() -> anyhow::Result
     assert_eq!(over.machine("stolen")?.phase, "Waiting", "{over:#?}");
     assert_eq!(e2e::upgrades_commanded(machine.home())?, 0);
     world.runs(&machine, &world.from).await
+}
+
+#[tokio::test]
+async fn a_machine_that_was_installed_anew_is_refused_until_a_person_pins_its_new_certificate() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let mut machine = world.machine("real").await?;
+    let before = machine.thumbprint().await?;
+    machine.stop();
+    std::fs::remove_file(machine.home().identity())?;
+    machine.start_supervisor()?;
+    machine.wait_until_listening(LIMIT).await?;
+    let found = machine.thumbprint().await?;
+    assert_ne!(found, before);
+    told(&world, "real", &found).await?;
+
+    let taken = world.register(&machine, machine.address(), "any").await.expect_err("a name was taken over");
+    assert!(taken.to_string().contains("already a machine with the name"), "{taken}");
+    pin(&world, "real", &found).await?;
+    wait_for("the machine to be trusted again", LIMIT, async || {
+        Ok((world.api.machine_by_name("real").await?["HealthStatus"] == "Healthy").then_some(()))
+    })
+    .await?;
+    let rollout = world.roll_out().await?;
+    world.upgraded(&rollout, &[&machine]).await.map(drop)
 }

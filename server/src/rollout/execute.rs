@@ -261,7 +261,9 @@ impl One {
 fn refused(refusal: &octopus_proto::Refusal) -> Outcome {
     let sentence = refusal.sentence.clone();
     match refusal.kind {
-        RefusalKind::Busy | RefusalKind::Ending => Outcome::Busy(sentence),
+        RefusalKind::Busy => Outcome::Busy(sentence),
+        // What became of the command is known to the process that comes next.
+        RefusalKind::Ending => Outcome::Broken(sentence),
         RefusalKind::StaleGeneration
         | RefusalKind::VersionChanged
         | RefusalKind::UnknownTicket

@@ -258,7 +258,7 @@ impl Context<'_> {
             Phase::Installing(command) => self.installing(machine, command, overdue),
             Phase::Restarting(command) => self.restarting(machine, command, overdue),
             Phase::Proving { command, instance, well_since } => {
-                self.proving(machine, command, instance, *well_since, overdue)
+                self.proving(machine, command.as_ref(), instance, *well_since, overdue)
             }
             Phase::Lost { command, .. } => self.lost(machine, command.as_ref()),
             Phase::Upgraded | Phase::FellBack { .. } | Phase::Failed { .. } | Phase::Skipped(_) | Phase::Cancelled => {
@@ -282,9 +282,9 @@ impl Context<'_> {
     fn begin(&self, machine: &RolloutMachine, report: &Report) -> Phase {
         let target = &self.rollout.target;
         if report.version == *target {
-            let proven = report.verdicts(target).is_some_and(|verdicts| verdicts.proven);
-            let by_this_rollout = machine.attempt > 1 && proven;
-            return if by_this_rollout { Phase::Upgraded } else { Phase::Skipped(SkipReason::UpToDate) };
+            // An earlier attempt may have done it, though it was given up as interrupted.
+            let by_this_rollout = machine.attempt > 1 && machine.from.as_ref() != Some(target);
+            return if by_this_rollout { proving(None, report) } else { Phase::Skipped(SkipReason::UpToDate) };
         }
         if report.version > *target {
             return Phase::Skipped(SkipReason::Newer { version: report.version.to_string() });
@@ -308,7 +308,7 @@ impl Context<'_> {
         let install = Action::Install { machine: machine.machine };
         match self.seen(machine) {
             Seen::Report(report) if report.instance_id != command.instance && report.version == self.rollout.target => {
-                to(proving(command, report))
+                to(proving(Some(command), report))
             }
             _ if overdue => to(self.overdue(machine)),
             // The machine knows what became of the command, whichever process answers.
@@ -321,7 +321,9 @@ impl Context<'_> {
     fn restarting(&self, machine: &RolloutMachine, command: &Command, overdue: bool) -> Option<Action> {
         let to = |to| Some(Action::Move { machine: machine.machine, to });
         let settled = match self.seen(machine) {
-            Seen::Report(report) if report.instance_id != command.instance => self.came_up(machine, command, report),
+            Seen::Report(report) if report.instance_id != command.instance => {
+                self.came_up(machine, Some(command), report)
+            }
             Seen::Report(_) | Seen::Silent(_) | Seen::Nothing => None,
         };
         match settled {
@@ -332,7 +334,7 @@ impl Context<'_> {
     }
 
     /// What a new process means for an armed machine; `None` while it means nothing yet.
-    fn came_up(&self, machine: &RolloutMachine, command: &Command, report: &Report) -> Option<Phase> {
+    fn came_up(&self, machine: &RolloutMachine, command: Option<&Command>, report: &Report) -> Option<Phase> {
         let target = &self.rollout.target;
         if report.version == *target {
             return Some(proving(command, report));
@@ -351,7 +353,7 @@ impl Context<'_> {
     fn proving(
         &self,
         machine: &RolloutMachine,
-        command: &Command,
+        command: Option<&Command>,
         instance: &str,
         well_since: Option<Timestamp>,
         overdue: bool,
@@ -384,13 +386,13 @@ impl Context<'_> {
     fn lost(&self, machine: &RolloutMachine, command: Option<&Command>) -> Option<Action> {
         let to = |to| Some(Action::Move { machine: machine.machine, to });
         let target = &self.rollout.target;
-        if let (Seen::Report(report), Some(command)) = (self.seen(machine), command) {
+        if let Seen::Report(report) = self.seen(machine) {
             let verdicts = report.verdicts(target).unwrap_or_default();
             if report.version == *target && verdicts.proven {
                 return to(Phase::Upgraded);
             }
             if let Some(kind) = verdicts.rejected.filter(|_| !verdicts.proven)
-                && report.instance_id != command.instance
+                && command.is_some_and(|command| report.instance_id != command.instance)
                 && report.version != *target
             {
                 return to(Phase::FellBack { reason: fell_back(report, target, kind) });
@@ -460,9 +462,9 @@ enum Seen<'a> {
     Nothing,
 }
 
-fn proving(command: &Command, report: &Report) -> Phase {
+fn proving(command: Option<&Command>, report: &Report) -> Phase {
     let well_since = report.problems.is_empty().then_some(report.at);
-    Phase::Proving { command: command.clone(), instance: report.instance_id.clone(), well_since }
+    Phase::Proving { command: command.cloned(), instance: report.instance_id.clone(), well_since }
 }
 
 fn fell_back(report: &Report, target: &contract::Version, kind: Rejection) -> String {

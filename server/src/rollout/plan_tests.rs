@@ -417,3 +417,18 @@ fn the_rollout_is_the_same_wherever_the_portal_is_killed() {
         assert_eq!(fleet.rollout.state, RolloutState::Completed, "killed at turn {killed_at}");
     }
 }
+
+#[test]
+fn a_machine_that_arrived_though_its_attempt_was_given_up_proves_itself_and_counts_as_upgraded() {
+    let mut fleet = Fleet::new(&[Nature::Good]);
+    let id = MachineId(1);
+    let row = &mut fleet.rollout.machines[0];
+    row.phase = Phase::Waiting(WaitReason::Interrupted { reason: "it was killed after it was armed".to_owned() });
+    row.attempt = 1;
+    row.from = Some(old());
+    fleet.sims.get_mut(&id).unwrap().commanded_at = Some(-60 * SECOND);
+    fleet.run(15);
+    assert_eq!(fleet.phase(1), PhaseKind::Proving);
+    fleet.run(30);
+    assert_eq!((fleet.phase(1), fleet.commands), (PhaseKind::Upgraded, 0), "nothing is commanded again");
+}

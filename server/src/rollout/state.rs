@@ -132,8 +132,8 @@ pub enum Phase {
     Restarting(Command),
     /// A new process at the target version answered, and must stay well for the proving time.
     Proving {
-        /// What was commanded.
-        command: Command,
+        /// What was commanded; `None` where the machine arrived after a command that was given up as interrupted.
+        command: Option<Command>,
         /// The new process.
         instance: String,
         /// Since when it has been well without a break; `None` while it has problems.
@@ -249,7 +249,7 @@ impl PhaseKind {
         match self {
             K::Waiting => matches!(next, K::Waiting | K::Checking | K::Failed | K::Skipped | K::Cancelled),
             K::Checking => {
-                matches!(next, K::Waiting | K::Uploading | K::Upgraded | K::Failed | K::Skipped | K::Cancelled)
+                matches!(next, K::Waiting | K::Uploading | K::Proving | K::Failed | K::Skipped | K::Cancelled)
             }
             K::Uploading => {
                 matches!(next, K::Waiting | K::Installing | K::Failed | K::Lost | K::Skipped | K::Cancelled)
@@ -305,8 +305,8 @@ impl Phase {
     /// The command that the machine was given and that may still have an effect.
     pub fn command(&self) -> Option<&Command> {
         match self {
-            Self::Installing(command) | Self::Restarting(command) | Self::Proving { command, .. } => Some(command),
-            Self::Lost { command, .. } => command.as_ref(),
+            Self::Installing(command) | Self::Restarting(command) => Some(command),
+            Self::Proving { command, .. } | Self::Lost { command, .. } => command.as_ref(),
             _ => None,
         }
     }
@@ -496,7 +496,7 @@ mod tests {
         use PhaseKind::*;
         [
             (Waiting, &[Waiting, Checking, Failed, Skipped, Cancelled]),
-            (Checking, &[Waiting, Uploading, Upgraded, Failed, Skipped, Cancelled]),
+            (Checking, &[Waiting, Uploading, Proving, Failed, Skipped, Cancelled]),
             (Uploading, &[Waiting, Installing, Failed, Lost, Skipped, Cancelled]),
             (Installing, &[Waiting, Restarting, Proving, FellBack, Failed, Lost]),
             (Restarting, &[Waiting, Proving, FellBack, Failed, Lost]),
@@ -537,7 +537,7 @@ mod tests {
         let command = Command { ticket: "t".into(), generation: 3, expected: "1.0.0".into(), instance: "i".into() };
         let phases = [
             Phase::Waiting(WaitReason::Offline { reason: "no route".into() }),
-            Phase::Proving { command: command.clone(), instance: "j".into(), well_since: Some(Timestamp(5)) },
+            Phase::Proving { command: Some(command.clone()), instance: "j".into(), well_since: Some(Timestamp(5)) },
             Phase::Lost { command: Some(command), reason: "silent".into() },
             Phase::Skipped(SkipReason::Superseded { by: RolloutId(4) }),
         ];

@@ -37,7 +37,7 @@ struct Report {
 
 /// Measures the programs as they are released. Returns the line to print.
 pub fn run(options: &Options) -> anyhow::Result<String> {
-    let programs = Programs::build(true)?;
+    let programs = Programs::build(true)?.with_static_supervisor()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(measure(&programs, options))?;
     Ok(serde_json::to_string(&report)?)

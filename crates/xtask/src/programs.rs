@@ -11,6 +11,9 @@ use tokio::sync::OnceCell;
 /// The packages that have a program which the harness starts.
 const PACKAGES: [&str; 4] = ["octopus-server", "tentacle", "suction-cup", "package"];
 
+/// What Suction Cup is shipped for: a program that depends on no library of the machine.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+
 /// Where the real programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -56,24 +59,21 @@ impl Programs {
             .await
     }
 
-    fn from_cargo(mut command: Command) -> anyhow::Result<Self> {
-        command.args(["--message-format", "json-render-diagnostics"]);
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-        if !output.status.success() {
-            bail!("cargo could not build the programs ({})", output.status);
-        }
-        Self::from_messages(&String::from_utf8_lossy(&output.stdout))
+    /// The same, with the Suction Cup that is shipped: linked statically. Fails where its target is not installed.
+    pub fn with_static_supervisor(self) -> anyhow::Result<Self> {
+        let mut command = cargo("build");
+        command.args(["--release", "--package", "suction-cup", "--target", STATIC_TARGET]);
+        let messages = messages_of(command).with_context(|| format!("try rustup target add {STATIC_TARGET}"))?;
+        let suction_cup = built(&messages).remove("suction-cup").context("cargo did not build suction-cup")?;
+        Ok(Self { suction_cup, ..self })
+    }
+
+    fn from_cargo(command: Command) -> anyhow::Result<Self> {
+        Self::from_messages(&messages_of(command)?)
     }
 
     fn from_messages(messages: &str) -> anyhow::Result<Self> {
-        let mut built: HashMap<String, PathBuf> = HashMap::new();
-        for line in messages.lines() {
-            // Other messages have other shapes, and are of no interest.
-            let Ok(artifact) = serde_json::from_str::<Artifact>(line) else { continue };
-            if let (Some(program), false) = (artifact.executable, artifact.profile.test) {
-                built.insert(artifact.target.name, program);
-            }
-        }
+        let mut built = built(messages);
         let mut take =
             |name: &str| built.remove(name).with_context(|| format!("cargo did not build the program {name}"));
         Ok(Self {
@@ -83,6 +83,29 @@ impl Programs {
             install_package: take("install-package")?,
         })
     }
+}
+
+/// What cargo says on stdout while it builds.
+fn messages_of(mut command: Command) -> anyhow::Result<String> {
+    command.args(["--message-format", "json-render-diagnostics"]);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("cargo could not build the programs ({})", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The programs that cargo speaks of, by name.
+fn built(messages: &str) -> HashMap<String, PathBuf> {
+    let mut built = HashMap::new();
+    for line in messages.lines() {
+        // Other messages have other shapes, and are of no interest.
+        let Ok(artifact) = serde_json::from_str::<Artifact>(line) else { continue };
+        if let (Some(program), false) = (artifact.executable, artifact.profile.test) {
+            built.insert(artifact.target.name, program);
+        }
+    }
+    built
 }
 
 /// The cargo that started us, without what it told us of ourselves: build scripts would take that for a change.

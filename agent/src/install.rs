@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use contract::{EnvironmentName, Home, Sha256};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::log::{Log, Terminal, chain};
 use crate::scripts::{self, ScriptError, Scripts};
+use crate::upload::Uploads;
 use crate::variables::Variables;
 
 /// What is installed where. The package itself comes apart from it, verified.
@@ -51,10 +53,10 @@ pub(crate) enum InstallFailure {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// Opens and checks a package on a thread that may block.
-pub(crate) async fn verify(path: PathBuf, expected: Option<Sha256>) -> Result<Verified, InstallFailure> {
-    let verify = move || package::verify(&path, expected, &Limits::default());
-    Ok(tokio::task::spawn_blocking(verify).await??)
+/// Opens and checks an uploaded package on a thread that may block.
+pub(crate) async fn verify(uploads: &Arc<Uploads>, sha256: Sha256) -> Result<Verified, InstallFailure> {
+    let uploads = Arc::clone(uploads);
+    Ok(tokio::task::spawn_blocking(move || uploads.verified(sha256)).await??)
 }
 
 /// Installs an ordinary package: unpacks it and runs `PreDeploy`, `Deploy` and `PostDeploy`; when one of them fails,
@@ -112,7 +114,8 @@ pub fn by_hand(options: config::Install) -> anyhow::Result<ExitCode> {
 
 async fn by_hand_async(options: config::Install) -> anyhow::Result<ExitCode> {
     let home = options.home.home()?;
-    let package = verify(options.package.clone(), None).await?;
+    let path = options.package.clone();
+    let package = tokio::task::spawn_blocking(move || package::verify(&path, None, &Limits::default())).await??;
     if package.id().tentacle_runtime().is_some() {
         return tokio::task::spawn_blocking(move || install_tentacle(&home, package)).await?;
     }

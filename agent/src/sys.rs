@@ -125,6 +125,16 @@ pub(crate) fn file_id(metadata: &Metadata) -> u64 {
     metadata.ino()
 }
 
+/// What tells that a file is the one it was: it changes with every write to the file and every other file in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp([i64; 4], [u64; 3]);
+
+/// The stamp of a file.
+pub(crate) fn stamp(path: &Path) -> io::Result<Stamp> {
+    let m = fs::metadata(path)?;
+    Ok(Stamp([m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()], [m.dev(), m.ino(), m.size()]))
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

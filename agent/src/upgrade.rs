@@ -76,11 +76,10 @@ async fn accept_to_the_end(agent: Arc<Agent>, order: UpgradeOrder, portal: Thumb
 
 async fn check_package(agent: &Agent, order: &UpgradeOrder) -> Result<Verified, Refusal> {
     let bad = |sentence: String| Refusal::new(RefusalKind::BadPackage, sentence);
-    let path = agent.uploads.package(order.package);
-    if !path.is_file() {
+    if !agent.uploads.package(order.package).is_file() {
         return Err(bad(format!("the package {} is not on this machine: upload it first", order.package)));
     }
-    let package = verify(path, Some(order.package)).await.map_err(|error: InstallFailure| bad(chain(&error)))?;
+    let package = verify(&agent.uploads, order.package).await.map_err(|error: InstallFailure| bad(chain(&error)))?;
     let runtime = package::current_runtime();
     if package.id().tentacle_runtime().is_none_or(|offered| !offered.eq_ignore_ascii_case(runtime)) {
         return Err(bad(format!("{} is not a Tentacle package for {runtime}", package.id())));

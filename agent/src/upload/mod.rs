@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use contract::Sha256;
 use octopus_proto::{BeginUpload, Refusal, RefusalKind, UPLOAD_CHUNK_MAX, UploadOffset, UploadStart, Uploaded};
+use package::{Limits, PackageError, Verified};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::{Stream, StreamExt as _};
@@ -42,6 +43,9 @@ const WRITER_WAIT: Duration = Duration::from_secs(5);
 /// How long a stream may be silent; then the upload is cut, and can be resumed.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// Packages that are remembered as hashed. At the limit all are forgotten, and hashed again when they are installed.
+const HASHED_MAX: usize = 64;
+
 type Writing = JoinHandle<Result<Uploaded, Refusal>>;
 
 /// The uploads and the packages of a machine.
@@ -49,6 +53,8 @@ pub(crate) struct Uploads {
     folder: PathBuf,
     begun: Mutex<HashMap<Sha256, Arc<Begun>>>,
     uses: Uses,
+    /// The packages that this process received and hashed, as they were then.
+    hashed: Mutex<HashMap<Sha256, sys::Stamp>>,
 }
 
 /// An upload that was announced.
@@ -61,7 +67,7 @@ struct Begun {
 impl Uploads {
     /// Uploads into `folder`, which must exist. Old parts and packages that nobody needs are deleted.
     pub(crate) fn open(folder: PathBuf) -> Self {
-        let uploads = Self { folder, begun: Mutex::default(), uses: Uses::default() };
+        let uploads = Self { folder, begun: Mutex::default(), uses: Uses::default(), hashed: Mutex::default() };
         cache::sweep_parts(&uploads.folder);
         uploads.prune();
         uploads
@@ -70,6 +76,32 @@ impl Uploads {
     /// Where a package is, or would be.
     pub(crate) fn package(&self, sha256: Sha256) -> PathBuf {
         cache::package_path(&self.folder, sha256)
+    }
+
+    /// Opens a package and makes sure of its digest. One that this process hashed while it arrived, and that was not
+    /// touched since, is not hashed again. Blocks.
+    pub(crate) fn verified(&self, sha256: Sha256) -> Result<Verified, PackageError> {
+        let path = self.package(sha256);
+        let known = self.hashed().get(&sha256).copied();
+        match sys::stamp(&path) {
+            Ok(stamp) if known == Some(stamp) => package::open_hashed(&path, sha256, &Limits::default()),
+            _ => package::verify(&path, Some(sha256), &Limits::default()),
+        }
+    }
+
+    fn hashed(&self) -> std::sync::MutexGuard<'_, HashMap<Sha256, sys::Stamp>> {
+        self.hashed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember_hashed(&self, sha256: Sha256) {
+        let mut hashed = self.hashed();
+        if hashed.len() >= HASHED_MAX {
+            hashed.clear();
+        }
+        // Where there is no stamp it is hashed again.
+        if let Ok(stamp) = sys::stamp(&self.package(sha256)) {
+            hashed.insert(sha256, stamp);
+        }
     }
 
     /// Keeps a package from being pruned until the answer is dropped.
@@ -235,6 +267,7 @@ impl Uploads {
         writer.sync().map_err(|error| self.disk_error("sync the package", &error))?;
         std::fs::rename(part, self.package(sha256)).map_err(|error| self.disk_error("name the package", &error))?;
         sys::sync_folder(&self.folder).map_err(|error| self.disk_error("sync the packages", &error))?;
+        self.remember_hashed(sha256);
         self.prune();
         Ok(())
     }

@@ -147,3 +147,18 @@ async fn two_writers_never_share_a_file_not_even_two_processes() {
     assert_eq!(fixture.send(&second, 10, SIZE).await.unwrap_err().kind, RefusalKind::Busy);
     assert!(fixture.send(&first, 10, SIZE).await.unwrap().complete);
 }
+
+#[tokio::test]
+async fn a_package_that_was_touched_since_it_arrived_is_hashed_again_and_refused() {
+    let fixture = fixture();
+    let uploads = fixture.open();
+    fixture.begin(&uploads).await.unwrap();
+    assert!(fixture.send(&uploads, 0, SIZE).await.unwrap().complete);
+    let is_digest = |error: &PackageError| matches!(error, PackageError::Digest { .. });
+    // These bytes are no package, so it is refused either way: what tells is for which reason.
+    assert!(!is_digest(&uploads.verified(fixture.sha256).err().unwrap()));
+    let mut bytes = fixture.bytes.clone();
+    bytes[SIZE / 2] ^= 1;
+    std::fs::write(uploads.package(fixture.sha256), bytes).unwrap();
+    assert!(is_digest(&uploads.verified(fixture.sha256).err().unwrap()));
+}

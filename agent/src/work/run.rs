@@ -53,8 +53,7 @@ impl Runner {
     async fn run_install(&self, work: Work, job: &Arc<Job>) -> Result<(), InstallFailure> {
         let Work::Install { package, environment, variables, sensitive } = work;
         let cancelled = job.cancelled();
-        let path = self.uploads.package(package);
-        let verified = verify(path, Some(package)).await?;
+        let verified = verify(&self.uploads, package).await?;
         let turn = self.turn((environment.clone(), verified.id().clone()));
         let waiting = async {
             let turn: OwnedMutexGuard<()> = match Arc::clone(&turn).try_lock_owned() {

@@ -28,7 +28,9 @@ pub use conventions::{Interpreter, Script, Stage, find_scripts};
 pub use digest::{sha256_bytes, sha256_file};
 pub use error::{InstallError, PackageError, Refusal};
 pub use home::prepare_home;
-pub use install::{Authority, Installed, Outcome, Staged, Verified, install_application, stage_tentacle, verify};
+pub use install::{
+    Authority, Installed, Outcome, Staged, Verified, install_application, open_hashed, stage_tentacle, verify,
+};
 pub use limits::Limits;
 pub use manifest::{FileRecord, Manifest, ManifestError};
 pub use nuspec::Nuspec;

@@ -137,7 +137,7 @@ CREATE TABLE tasks (
     error_message    TEXT    NOT NULL DEFAULT '',
     created_by       TEXT    NOT NULL,
     queued_at        BIGINT  NOT NULL,
-    -- The wish to cancel, written by people. Everything else here is written by what runs the task.
+    -- The wish to cancel, written by people. What runs the task writes where it stands.
     cancel_requested_at BIGINT,
     started_at       BIGINT,
     updated_at       BIGINT  NOT NULL,
@@ -171,7 +171,7 @@ CREATE TABLE task_log (
 );
 CREATE INDEX task_log_by_task ON task_log (task_id, id);
 
--- The wish. state: Running | Paused | Completed | CompletedWithFailures | Cancelled. A wish to cancel is its task's.
+-- The wish. state: Running | Paused | Completed | CompletedWithFailures | Cancelled
 CREATE TABLE rollouts (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     space_id        INTEGER NOT NULL REFERENCES spaces (id),
@@ -182,6 +182,8 @@ CREATE TABLE rollouts (
     failure_budget  INTEGER NOT NULL,
     created_by      TEXT    NOT NULL,
     created_at      BIGINT  NOT NULL,
+    -- The wish to cancel it, written by people.
+    cancel_requested_at BIGINT,
     -- Written by the orchestrator.
     state           TEXT    NOT NULL,
     state_reason    TEXT    NOT NULL DEFAULT '',

@@ -91,7 +91,7 @@ struct MachineRow {
     revision: i64,
 }
 
-const SELECT: &str = "SELECT r.*, t.cancel_requested_at FROM rollouts r JOIN tasks t ON t.id = r.task_id";
+const SELECT: &str = "SELECT r.* FROM rollouts r";
 
 /// Writes a new rollout, all of its machines waiting for their turn.
 pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<RolloutId, DbError> {
@@ -173,7 +173,7 @@ pub async fn rollout_count(conn: &mut Connection, space: SpaceId) -> Result<u64,
 pub async fn rollout_open(conn: &mut Connection) -> Result<Vec<Rollout>, DbError> {
     let sql = format!(
         "{SELECT} WHERE r.state IN ('Running', 'Paused')
-         OR (r.state = 'Completed' AND EXISTS (SELECT 1 FROM rollout_machines m WHERE m.rollout_id = r.id
+         OR (r.state IN ('Completed', 'CompletedWithFailures') AND EXISTS (SELECT 1 FROM rollout_machines m WHERE m.rollout_id = r.id
              AND m.phase IN ('Waiting', 'Checking', 'Uploading', 'Installing', 'Restarting', 'Proving')))
          ORDER BY r.id"
     );
@@ -289,6 +289,13 @@ pub async fn rollout_set_state(
     .bind(completed)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Writes down the wish to cancel a rollout.
+pub async fn rollout_cancel_request(conn: &mut Connection, id: RolloutId, now: Timestamp) -> Result<(), DbError> {
+    let wish = "UPDATE rollouts SET cancel_requested_at = COALESCE(cancel_requested_at, $2) WHERE id = $1";
+    sqlx::query(wish).bind(id).bind(now).execute(conn).await?;
     Ok(())
 }
 

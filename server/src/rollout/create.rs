@@ -3,13 +3,15 @@
 use contract::{PackageId, Version};
 use serde::{Deserialize, Serialize};
 
-use super::state::Rollout;
+use super::state::{PhaseKind, Rollout};
 use crate::app::App;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
 use crate::db::packages::package_list;
-use crate::db::rollouts::{NewRollout, NewRolloutMachine, RolloutPackage, rollout_get, rollout_insert};
+use crate::db::rollouts::{
+    NewRollout, NewRolloutMachine, RolloutPackage, rollout_cancel_request, rollout_get, rollout_insert,
+};
 use crate::db::tasks::{task_cancel_request, task_insert, task_log_append};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
@@ -173,10 +175,13 @@ pub async fn rollout_cancel(app: &App, space: SpaceId, id: RolloutId, who: &str)
     let now = app.clock.now();
     let mut tx = app.db.write().await?;
     let rollout = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
-    if rollout.state.is_completed() {
+    // One that is over may still have machines that wait to reappear.
+    if rollout.state.is_completed() && rollout.count(|kind| kind == PhaseKind::Waiting) == 0 {
         return Err(RolloutError::Over { id });
     }
     if rollout.cancel_requested_at.is_none() {
+        rollout_cancel_request(&mut tx, id, now).await?;
+        // The task shows that it is being cancelled, unless it is over.
         task_cancel_request(&mut tx, space, rollout.task, now).await?;
         let line = format!("{who} cancels the rollout");
         task_log_append(&mut tx, rollout.task, None, now, LogCategory::Warning, &line).await?;

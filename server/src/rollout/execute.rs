@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::orchestrator::log_step;
 use super::plan::{Outcome, enter, settle};
-use super::state::{Command, Phase, Rollout};
+use super::state::{Command, Phase, Rollout, RolloutMachine};
 use crate::app::App;
 use crate::db::DbError;
 use crate::db::facts::facts_get;
@@ -159,7 +159,7 @@ impl One {
             // The next attempt goes on where this one broke off.
             Err(error) => {
                 tracing::info!(machine.id = %self.machine, %error, "an upload broke off");
-                return Ok(());
+                return self.write_down(Outcome::Broken(error.to_string())).await;
             }
         }
         // The generation is committed together with the command, and both before the command is sent.
@@ -238,8 +238,13 @@ impl One {
         outcome: Outcome,
     ) -> Result<(), DbError> {
         let Some(row) = rollout_machine_get(&mut tx, self.rollout, self.machine).await? else { return Ok(()) };
-        let Some(phase) = settle(&row, &outcome) else { return Ok(()) };
         let now = self.app.clock.now();
+        let Some(phase) = settle(&row, &outcome) else {
+            // The portal tried until now: a long call that broke off must not look as if it had been away.
+            let tried = RolloutMachine { tried_at: Some(now), ..row };
+            rollout_machine_update(&mut tx, self.rollout, &tried).await?;
+            return tx.commit().await.map_err(DbError::from);
+        };
         let next = match enter(&row, phase, &self.app.rollout, now) {
             Ok(next) => next,
             Err(error) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::{Calls, Job};
-use super::plan::{Action, Elsewhere, Limits, Observation, enter, plan, task_state};
+use super::plan::{Action, Elsewhere, Limits, Observation, enter, intend, plan, task_state};
 use super::state::{Phase, PhaseKind, Rollout, RolloutState};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -136,12 +136,10 @@ async fn apply(
                 set_state(app, &mut tx, &mut next, seen, state, reason, now).await?;
                 changes.push(Change::Rollout(rollout.id));
             }
-            Action::Observe { machine, was_away } => {
-                intend(&mut tx, &mut next, machine, was_away, now).await?;
-            }
-            Action::Upload { machine } | Action::Install { machine } | Action::Confirm { machine, .. } => {
-                intend(&mut tx, &mut next, machine, false, now).await?;
-            }
+            Action::Observe { machine }
+            | Action::Upload { machine }
+            | Action::Install { machine }
+            | Action::Confirm { machine, .. } => write_intent(app, &mut tx, &mut next, machine, now).await?,
         }
         jobs.extend(job);
     }
@@ -161,7 +159,7 @@ async fn apply(
 
 fn job(action: &Action) -> Option<(MachineId, Job)> {
     match action {
-        Action::Observe { machine, .. } => Some((*machine, Job::Observe)),
+        Action::Observe { machine } => Some((*machine, Job::Observe)),
         Action::Upload { machine } => Some((*machine, Job::Upload)),
         Action::Install { machine } => Some((*machine, Job::Install)),
         Action::Confirm { machine, instance } => Some((*machine, Job::Confirm { instance: instance.clone() })),
@@ -252,17 +250,16 @@ async fn set_state(
 }
 
 /// Writes down that a call is about to be made.
-async fn intend(
+async fn write_intent(
+    app: &App,
     conn: &mut Connection,
     next: &mut Rollout,
     id: MachineId,
-    was_away: bool,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let rollout = next.id;
     let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(()) };
-    machine.tried_at = Some(now);
-    machine.was_away |= was_away;
+    *machine = intend(machine, &app.rollout, now);
     if rollout_machine_update(conn, rollout, machine).await? {
         machine.revision += 1;
     }

@@ -41,7 +41,7 @@ const RETRY_INTERRUPTED: Duration = Duration::from_secs(5);
 const RETRY_BUSY: Duration = Duration::from_secs(30);
 
 /// A longer break between two attempts to reach a machine means that the portal was away.
-pub const AWAY_AFTER: Duration = Duration::from_secs(30);
+const AWAY_AFTER: Duration = Duration::from_secs(30);
 
 /// Longest text of a machine that is repeated in a reason, in characters.
 const LAST_WORDS_SHOWN_MAX: usize = 4000;
@@ -93,8 +93,6 @@ pub enum Action {
     Observe {
         /// The machine.
         machine: MachineId,
-        /// True if the portal had stopped trying for long.
-        was_away: bool,
     },
     /// Send it the package; when that is done, write the command down.
     Upload {
@@ -133,6 +131,11 @@ pub fn plan(
     let missing = Observation { withdrawn: true, ..Observation::default() };
     let mut next = rollout.clone();
     let mut actions = Vec::new();
+    if let Some(reason) = restored(rollout, observations, limits) {
+        actions.extend(stand_still(&mut next));
+        actions.push(Action::SetState { state: RolloutState::Paused, reason });
+        return actions;
+    }
     for machine in &mut next.machines {
         let observation = observations.get(&machine.machine).unwrap_or(&missing);
         let context = Context { rollout, observation, limits, now };
@@ -143,8 +146,18 @@ pub fn plan(
         actions.extend(action);
     }
     actions.extend(starts(&mut next, observations, now));
-    actions.extend(state_after(&next, observations, limits));
+    actions.extend(state_after(&next, now));
     actions
+}
+
+/// Takes back what was begun and not commanded yet.
+fn stand_still(next: &mut Rollout) -> Vec<Action> {
+    let begun = |machine: &&mut RolloutMachine| matches!(machine.phase, Phase::Checking | Phase::Uploading);
+    let back = |machine: &mut RolloutMachine| {
+        machine.phase = Phase::Waiting(WaitReason::Turn);
+        Action::Move { machine: machine.machine, to: machine.phase.clone() }
+    };
+    next.machines.iter_mut().filter(begun).map(back).collect()
 }
 
 /// The machine as it stands after a step to `to`: its clock starts anew, unless only the data of its phase changed.
@@ -168,6 +181,26 @@ pub fn enter(
         next.was_away = false;
     }
     Ok(next)
+}
+
+/// The machine when a call to it is about to be made. Where the portal had been away, its deadline starts anew.
+pub fn intend(machine: &RolloutMachine, deadlines: &Deadlines, now: Timestamp) -> RolloutMachine {
+    let mut next = machine.clone();
+    if is_long_untried(machine, now) {
+        next.was_away = true;
+        next.deadline = deadlines.of(machine.phase.kind()).map(|allowed| now.after(allowed));
+    }
+    next.tried_at = Some(now);
+    next
+}
+
+fn is_long_untried(machine: &RolloutMachine, now: Timestamp) -> bool {
+    now.since(machine.tried_at.unwrap_or(machine.since).max(machine.since)) > AWAY_AFTER
+}
+
+/// True while a lost machine is asked often.
+fn is_watched(machine: &RolloutMachine, now: Timestamp) -> bool {
+    machine.phase.kind() == PhaseKind::Lost && now.since(machine.since) < LOST_WATCHED
 }
 
 /// What a call to a machine came to.
@@ -237,7 +270,8 @@ struct Context<'a> {
 
 impl Context<'_> {
     fn advance(&self, machine: &RolloutMachine) -> Option<Action> {
-        let overdue = machine.deadline.is_some_and(|deadline| self.now >= deadline);
+        // A portal that was away asks first: what it knows is older than the deadline.
+        let overdue = machine.deadline.is_some_and(|deadline| self.now >= deadline) && !self.was_away(machine);
         let stopping = self.rollout.cancel_requested_at.is_some();
         let id = machine.machine;
         let to = |to| Some(Action::Move { machine: id, to });
@@ -391,6 +425,9 @@ impl Context<'_> {
             if report.version == *target && verdicts.proven {
                 return to(Phase::Upgraded);
             }
+            if verdicts.rejected == Some(Rejection::Unconfirmed) && machine.was_away && !verdicts.proven {
+                return to(Phase::Waiting(WaitReason::PortalWasAway));
+            }
             if let Some(kind) = verdicts.rejected.filter(|_| !verdicts.proven)
                 && command.is_some_and(|command| report.instance_id != command.instance)
                 && report.version != *target
@@ -398,8 +435,7 @@ impl Context<'_> {
                 return to(Phase::FellBack { reason: fell_back(report, target, kind) });
             }
         }
-        let watched = !self.rollout.state.is_completed() && self.now.since(machine.since) < LOST_WATCHED;
-        if watched { self.observe(machine, OBSERVE_LOST) } else { None }
+        if is_watched(machine, self.now) { self.observe(machine, OBSERVE_LOST) } else { None }
     }
 
     /// What became of a machine whose phase took too long.
@@ -414,6 +450,12 @@ impl Context<'_> {
                     report.problems.first().map(|p| format!(", but {p}")).unwrap_or_default()
                 ),
             },
+            Seen::Silent(reason) if phase == PhaseKind::Uploading => {
+                Phase::Waiting(WaitReason::Offline { reason: reason.to_owned() })
+            }
+            Seen::Nothing if phase == PhaseKind::Uploading => {
+                Phase::Waiting(WaitReason::Offline { reason: format!("it took no package within {allowed} s") })
+            }
             Seen::Silent(reason) => Phase::Lost {
                 command: machine.phase.command().cloned(),
                 reason: format!("it has been silent in {phase} for longer than {allowed} s: {reason}"),
@@ -438,9 +480,11 @@ impl Context<'_> {
     }
 
     fn observe(&self, machine: &RolloutMachine, interval: Duration) -> Option<Action> {
-        let last = machine.tried_at.unwrap_or(machine.since);
-        let was_away = machine.was_away || self.now.since(last.max(machine.since)) > AWAY_AFTER.max(interval * 3);
-        self.again(machine, interval, Action::Observe { machine: machine.machine, was_away })
+        self.again(machine, interval, Action::Observe { machine: machine.machine })
+    }
+
+    fn was_away(&self, machine: &RolloutMachine) -> bool {
+        !self.observation.call_under_way && is_long_untried(machine, self.now)
     }
 
     /// The action, unless a call is under way or the last one was less than `interval` ago.
@@ -482,7 +526,7 @@ fn fell_back(report: &Report, target: &contract::Version, kind: Rejection) -> St
 /// Which waiting machines begin now.
 fn starts(next: &mut Rollout, observations: &HashMap<MachineId, Observation>, now: Timestamp) -> Vec<Action> {
     let failures = next.count(PhaseKind::is_failure);
-    let open = matches!(next.state, RolloutState::Running | RolloutState::Completed);
+    let open = !matches!(next.state, RolloutState::Paused | RolloutState::Cancelled);
     if !open || next.cancel_requested_at.is_some() || failures >= next.failure_budget as usize {
         return Vec::new();
     }
@@ -525,13 +569,15 @@ fn is_ready(machine: &RolloutMachine, observation: &Observation, now: Timestamp)
 }
 
 /// Where the rollout itself stands after the machines' steps.
-fn state_after(next: &Rollout, observations: &HashMap<MachineId, Observation>, limits: &Limits) -> Option<Action> {
+fn state_after(next: &Rollout, now: Timestamp) -> Option<Action> {
     let set = |state, reason| {
         let differs = state != next.state;
         differs.then_some(Action::SetState { state, reason })
     };
     let in_flight = next.count(PhaseKind::is_in_flight);
     let failures = next.count(PhaseKind::is_failure);
+    // A lost machine may turn up; until it is given up, the rollout does not say how it ended.
+    let is_watching = next.machines.iter().any(|machine| is_watched(machine, now));
     let will_start = next.machines.iter().any(|machine| match &machine.phase {
         Phase::Waiting(why) => !matches!(why, WaitReason::Offline { .. }),
         _ => false,
@@ -541,15 +587,14 @@ fn state_after(next: &Rollout, observations: &HashMap<MachineId, Observation>, l
     }
     match next.state {
         RolloutState::Cancelled | RolloutState::CompletedWithFailures => None,
-        RolloutState::Running | RolloutState::Paused | RolloutState::Completed if in_flight == 0 && !will_start => {
+        RolloutState::Running | RolloutState::Paused | RolloutState::Completed
+            if in_flight == 0 && !will_start && !is_watching =>
+        {
             let state = if failures > 0 { RolloutState::CompletedWithFailures } else { RolloutState::Completed };
             set(state, String::new())
         }
         RolloutState::Completed | RolloutState::Paused => None,
         RolloutState::Running => {
-            if let Some(reason) = restored(next, observations, limits) {
-                return set(RolloutState::Paused, reason);
-            }
             let spent = failures >= next.failure_budget as usize;
             if spent { set(RolloutState::Paused, budget_spent(next, failures)) } else { None }
         }
@@ -558,6 +603,9 @@ fn state_after(next: &Rollout, observations: &HashMap<MachineId, Observation>, l
 
 /// The reason to pause where a machine saw a higher generation than this portal ever issued.
 fn restored(next: &Rollout, observations: &HashMap<MachineId, Observation>, limits: &Limits) -> Option<String> {
+    if next.state != RolloutState::Running || next.cancel_requested_at.is_some() {
+        return None;
+    }
     let ahead = next.machines.iter().find(|machine| {
         let report = observations.get(&machine.machine).and_then(|o| o.facts.as_ref()).and_then(|f| f.report.as_ref());
         report.is_some_and(|report| report.generation > limits.issued_generation)

@@ -178,13 +178,12 @@ impl Fleet {
     fn act(&mut self, action: Action) {
         match action {
             Action::Move { machine, to } => self.to(machine, to),
-            Action::Observe { machine, was_away } => {
-                let row = self.rollout.machines.iter_mut().find(|row| row.machine == machine).unwrap();
-                row.tried_at = Some(Timestamp(self.now));
-                row.was_away |= was_away;
+            Action::Observe { machine } => {
+                self.intend(machine);
                 self.observe(machine);
             }
             Action::Upload { machine } => {
+                self.intend(machine);
                 let command =
                     Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
                 self.call(machine, &Outcome::Uploaded(command));
@@ -201,7 +200,13 @@ impl Fleet {
         }
     }
 
+    fn intend(&mut self, id: MachineId) {
+        let row = self.rollout.machines.iter_mut().find(|row| row.machine == id).unwrap();
+        *row = intend(row, &self.limits.deadlines, Timestamp(self.now));
+    }
+
     fn install(&mut self, id: MachineId) {
+        self.intend(id);
         self.commands += 1;
         let now = self.now;
         let sim = self.sims.get_mut(&id).unwrap();
@@ -382,7 +387,7 @@ fn a_generation_that_was_never_issued_pauses_the_rollout() {
     fleet.limits.issued_generation = 0;
     fleet.observe(MachineId(2));
     fleet.turn();
-    assert_eq!(fleet.rollout.state, RolloutState::Paused);
+    assert_eq!((fleet.rollout.state, fleet.touched()), (RolloutState::Paused, 0));
     assert!(fleet.rollout.state_reason.contains("old backup"), "{}", fleet.rollout.state_reason);
 }
 
@@ -431,4 +436,77 @@ fn a_machine_that_arrived_though_its_attempt_was_given_up_proves_itself_and_coun
     assert_eq!(fleet.phase(1), PhaseKind::Proving);
     fleet.run(30);
     assert_eq!((fleet.phase(1), fleet.commands), (PhaseKind::Upgraded, 0), "nothing is commanded again");
+}
+
+#[test]
+fn a_portal_that_was_away_past_a_deadline_asks_before_it_judges() {
+    for (phase, away) in [
+        (PhaseKind::Uploading, 700),
+        (PhaseKind::Installing, 700),
+        (PhaseKind::Restarting, 150),
+        (PhaseKind::Proving, 310),
+    ] {
+        let mut fleet = Fleet::new(&[Nature::Good]);
+        let id = MachineId(1);
+        for turn in 0.. {
+            assert!(turn < 100, "{phase} was never reached");
+            if fleet.phase(1) == phase {
+                break;
+            }
+            fleet.turn();
+            fleet.now += SECOND / 4;
+        }
+        fleet.now += away * SECOND;
+        fleet.run(60);
+        assert_eq!(fleet.phase(1), PhaseKind::Upgraded, "away in {phase}: {:?}", fleet.rollout.machines[0].phase);
+        assert!(fleet.sims[&id].proven);
+    }
+}
+
+#[test]
+fn a_lost_machine_is_waited_for_though_it_is_the_only_one() {
+    let mut fleet = Fleet::new(&[Nature::Mute]);
+    fleet.run(300);
+    assert_eq!((fleet.phase(1), fleet.rollout.state), (PhaseKind::Lost, RolloutState::Paused));
+    fleet.run(600);
+    assert_eq!((fleet.phase(1), fleet.rollout.state), (PhaseKind::FellBack, RolloutState::CompletedWithFailures));
+}
+
+#[test]
+fn a_lost_machine_that_fell_back_while_the_portal_was_away_does_not_count() {
+    let mut fleet = Fleet::new(&[Nature::Mute, Nature::Good]);
+    fleet.run(200);
+    assert_eq!(fleet.phase(1), PhaseKind::Lost);
+    fleet.now += 500 * SECOND;
+    fleet.run(5);
+    assert_eq!(fleet.rollout.count(PhaseKind::is_failure), 0, "{:?}", fleet.rollout.machines[0].phase);
+}
+
+#[test]
+fn an_offline_machine_is_upgraded_later_though_another_failed_within_the_budget() {
+    let mut fleet = Fleet::new(&[Nature::Crashes, Nature::Offline]);
+    fleet.rollout.failure_budget = 3;
+    fleet.run(120);
+    assert_eq!(fleet.rollout.state, RolloutState::CompletedWithFailures);
+    fleet.sims.get_mut(&MachineId(2)).unwrap().nature = Nature::Good;
+    fleet.observe(MachineId(2));
+    fleet.run(60);
+    assert_eq!(fleet.phase(2), PhaseKind::Upgraded);
+}
+
+#[test]
+fn a_machine_that_goes_silent_before_it_is_commanded_waits_as_offline() {
+    let mut fleet = Fleet::new(&[Nature::Offline]);
+    let id = MachineId(1);
+    fleet.to(id, Phase::Checking);
+    fleet.to(id, Phase::Uploading);
+    let mut late = fleet.limits.deadlines.uploading;
+    late += Duration::from_secs(1);
+    fleet.now = i64::try_from(late.as_micros()).unwrap();
+    fleet.intend(id);
+    fleet.rollout.machines[0].deadline = Some(Timestamp(fleet.now));
+    fleet.observe(id);
+    fleet.turn();
+    assert_eq!(fleet.phase(1), PhaseKind::Waiting);
+    assert_eq!(fleet.rollout.count(PhaseKind::is_failure), 0);
 }

@@ -252,7 +252,7 @@ impl PhaseKind {
                 matches!(next, K::Waiting | K::Uploading | K::Proving | K::Failed | K::Skipped | K::Cancelled)
             }
             K::Uploading => {
-                matches!(next, K::Waiting | K::Installing | K::Failed | K::Lost | K::Skipped | K::Cancelled)
+                matches!(next, K::Waiting | K::Installing | K::Failed | K::Skipped | K::Cancelled)
             }
             K::Installing => {
                 matches!(next, K::Waiting | K::Restarting | K::Proving | K::FellBack | K::Failed | K::Lost)
@@ -261,7 +261,7 @@ impl PhaseKind {
             K::Proving => {
                 matches!(next, K::Waiting | K::Proving | K::Upgraded | K::FellBack | K::Failed | K::Lost)
             }
-            K::Lost => matches!(next, K::Upgraded | K::FellBack),
+            K::Lost => matches!(next, K::Waiting | K::Upgraded | K::FellBack),
             K::Upgraded | K::FellBack | K::Failed | K::Skipped | K::Cancelled => false,
         }
     }
@@ -355,7 +355,7 @@ impl Phase {
 pub struct Deadlines {
     /// Then the machine waits as offline.
     pub checking: Duration,
-    /// Then it is lost if it is silent, failed otherwise.
+    /// Then it waits as offline if it is silent, and has failed otherwise.
     pub uploading: Duration,
     /// Then it is lost if it is silent, failed otherwise. Holds the drain and the unpacking.
     pub installing: Duration,
@@ -497,14 +497,14 @@ mod tests {
         [
             (Waiting, &[Waiting, Checking, Failed, Skipped, Cancelled]),
             (Checking, &[Waiting, Uploading, Proving, Failed, Skipped, Cancelled]),
-            (Uploading, &[Waiting, Installing, Failed, Lost, Skipped, Cancelled]),
+            (Uploading, &[Waiting, Installing, Failed, Skipped, Cancelled]),
             (Installing, &[Waiting, Restarting, Proving, FellBack, Failed, Lost]),
             (Restarting, &[Waiting, Proving, FellBack, Failed, Lost]),
             (Proving, &[Waiting, Proving, Upgraded, FellBack, Failed, Lost]),
             (Upgraded, &[]),
             (FellBack, &[]),
             (Failed, &[]),
-            (Lost, &[Upgraded, FellBack]),
+            (Lost, &[Waiting, Upgraded, FellBack]),
             (Skipped, &[]),
             (Cancelled, &[]),
         ]

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::db::environments::environment_get;
 use crate::db::machines::machine_list;
 use crate::db::packages::{package_get, package_list};
+use crate::db::rollouts::{rollout_cancel_request, rollout_of_task};
 use crate::db::tasks::{task_cancel_request, task_get, task_insert, task_log_append, task_machine_insert};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
@@ -168,6 +169,9 @@ pub async fn task_cancel(app: &App, space: SpaceId, id: TaskId, who: &str) -> Re
         return Err(TaskError::Completed { task: id, state: task.state });
     }
     if task_cancel_request(&mut tx, space, id, app.now()).await? {
+        if let Some(rollout) = rollout_of_task(&mut tx, id).await? {
+            rollout_cancel_request(&mut tx, rollout, app.now()).await?;
+        }
         let line = format!("{who} asked to cancel the task.");
         task_log_append(&mut tx, id, None, app.now(), LogCategory::Warning, &line).await?;
     }

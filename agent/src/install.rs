@@ -72,6 +72,7 @@ pub(crate) async fn install(
     let Order { home, environment, variables, variables_file } = order;
     let built_in = [
         ("OCTOPUS_ENVIRONMENT", environment.to_string()),
+        ("OCTOPUS_ENVIRONMENT_NAME", environment.to_string()),
         ("OCTOPUS_PACKAGE_ID", id.to_string()),
         ("OCTOPUS_PACKAGE_VERSION", version.to_string()),
     ];

@@ -5,7 +5,7 @@
 //!   a sensitive one, nor one too long for an environment.
 //! - In a file that only this user can read, as one JSON object with the names as they are: all of them, sensitive ones
 //!   too. `OCTOPUS_VARIABLES_FILE` names it; it is deleted when the scripts have ended.
-//! - Of Tentacle itself: `OCTOPUS_ENVIRONMENT`, `OCTOPUS_PACKAGE_ID`, `OCTOPUS_PACKAGE_VERSION`, `OCTOPUS_PACKAGE_FOLDER`.
+//! - Of Tentacle itself: `OCTOPUS_ENVIRONMENT` and `OCTOPUS_ENVIRONMENT_NAME`, `OCTOPUS_PACKAGE_ID`, `OCTOPUS_PACKAGE_VERSION`, `OCTOPUS_PACKAGE_FOLDER`.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -74,7 +74,7 @@ async fn home(State(app): State<App>) -> Json<Value> {
     let global = GLOBAL_LINKS.iter().map(|(name, path)| ((*name).to_owned(), json!(path)));
     let links: serde_json::Map<String, Value> = global.chain(space_links()).collect();
     Json(json!({
-        "Application": "Octopus",
+        "Application": "Octopus Deploy",
         "Version": app.public_info.version.to_string(),
         "ApiVersion": API_VERSION,
         "InstallationId": app.public_info.installation_id.to_string(),

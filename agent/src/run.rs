@@ -54,10 +54,14 @@ pub fn follow_supervisor() -> bool {
 pub fn run(options: &config::Run) -> anyhow::Result<TentacleExit> {
     let environment = Environment::read();
     let home = options.home.home().context("the home folder has no absolute path")?;
-    package::prepare_home(&home).context("cannot prepare the home folder")?;
+    let prepared = package::prepare_home(&home);
     let logging = tracing_subscriber::fmt().with_max_level(environment.log_level).with_ansi(false);
     // Tests may have set up logging before.
     let _ = logging.log_internal_errors(false).try_init();
+    // Whoever can be reached can be mended: what cannot be done without fails by itself below, and the status tells the rest.
+    if let Err(error) = prepared {
+        tracing::error!(error = &error as &dyn std::error::Error, "the home folder could not be prepared");
+    }
     if environment.supervisor_contract.is_some() {
         exit::keep_stderr_for_last_words();
     }

@@ -86,9 +86,9 @@ pub(crate) fn free_disk(path: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Whether names can be made in a folder.
+/// Whether names can be made in a folder. A file in its place is told as such.
 pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
-    Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+    Ok(rustix::fs::access(folder.join("."), Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// The machine's own name.

@@ -28,6 +28,17 @@ async fn the_first_start_makes_a_private_home_and_an_identity_that_stays() {
 }
 
 #[tokio::test]
+async fn a_damaged_supervisor_folder_does_not_keep_it_from_running_and_is_told() {
+    let machine = machine();
+    std::fs::remove_dir_all(machine.home.supervisor()).unwrap();
+    std::fs::write(machine.home.supervisor(), "not a folder").unwrap();
+    let process = machine.run();
+    let status = machine.connect(&process).await.unwrap().status().await.unwrap();
+    let problem = format!("{} cannot be written: Not a directory (os error 20)", machine.home.supervisor().display());
+    assert_eq!(status.problems, [problem]);
+}
+
+#[tokio::test]
 async fn of_two_tentacles_on_one_home_the_second_waits_for_the_first() {
     let machine = machine();
     let first = machine.run();

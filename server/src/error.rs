@@ -102,8 +102,8 @@ impl From<UploadError> for ApiError {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Exists { .. } => Self::conflict(sentence(&error.to_string())),
-            UploadError::Package(cause) => {
-                Self { errors: vec![chain(&cause)], ..Self::bad_request("The file is no package that can be used.") }
+            UploadError::Package { why } => {
+                Self { errors: vec![sentence(&why)], ..Self::bad_request("The file is no package that can be used.") }
             }
             UploadError::Store(error) => error.into(),
             UploadError::Db(error) => error.into(),

@@ -288,8 +288,11 @@ pub enum UploadError {
         version: Version,
     },
     /// It is no package, or one that must not be unpacked.
-    #[error("the file is no package that can be used")]
-    Package(#[from] PackageError),
+    #[error("the file is no package that can be used: {why}")]
+    Package {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -367,10 +370,16 @@ async fn remove_quietly(app: &App, sha256: &Sha256) {
     }
 }
 
+/// Why a received file is no package, for whoever sent it: where it lies for a moment says nothing to them.
+fn unfit(error: &PackageError, path: &Path) -> String {
+    let (why, path) = (crate::error::chain(error), path.display().to_string());
+    why.replace(&format!("the package {path}"), "the file").replace(&path, "the file")
+}
+
 async fn read(space: SpaceId, incoming: Incoming) -> Result<(NewPackage, Incoming), UploadError> {
-    let opened = tokio::task::spawn_blocking(move || {
-        let nuspec = PackageFile::open(incoming.path(), &Limits::default())?.nuspec().clone();
-        Ok::<_, PackageError>((nuspec, incoming))
+    let opened = tokio::task::spawn_blocking(move || match PackageFile::open(incoming.path(), &Limits::default()) {
+        Ok(package) => Ok((package.nuspec().clone(), incoming)),
+        Err(error) => Err(UploadError::Package { why: unfit(&error, incoming.path()) }),
     });
     let (nuspec, incoming) = opened.await.map_err(|error| StoreError::CutOff { source: Box::new(error) })??;
     let new = NewPackage {
@@ -470,7 +479,7 @@ mod tests {
         let app = App::for_tests().await;
         let incoming = app.store.receive(body(&[b"PK but not really"])).await.unwrap();
         let refused = package_upload(&app, SpaceId::DEFAULT, incoming, OverwriteMode::FailIfExists).await;
-        assert!(matches!(refused, Err(UploadError::Package(_))), "{refused:?}");
+        assert!(matches!(refused, Err(UploadError::Package { .. })), "{refused:?}");
         assert_eq!(files(&app.store), 0);
     }
 

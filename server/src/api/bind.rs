@@ -182,9 +182,12 @@ impl<T: FromStr<Err: fmt::Display>, S: Send + Sync> FromRequestParts<S> for Id<T
     }
 }
 
+/// A parameter of the path; `None` where the route has none of that name. One that is no UTF-8 is empty, which names nothing.
 async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
-    let parameters = RawPathParams::from_request_parts(parts, state).await.ok()?;
-    parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    match RawPathParams::from_request_parts(parts, state).await {
+        Ok(parameters) => parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned()),
+        Err(_) => Some(String::new()),
+    }
 }
 
 /// The space of the path; the default one where the path names none.

@@ -144,7 +144,7 @@ fn filter(query: &Query, slice: Slice) -> Result<Option<TaskFilter>, ApiError> {
     }))
 }
 
-async fn types(_user: ApiUser) -> Json<Value> {
+async fn types(_user: ApiUser, _space: Space) -> Json<Value> {
     let all = [(UPGRADE, "Upgrade Tentacles"), (HEALTH, "Check the health of machines"), (DEPLOY, "Deploy a package")];
     Json(all.map(|(id, name)| json!({ "Id": id, "Name": name })).into())
 }

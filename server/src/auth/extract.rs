@@ -124,6 +124,8 @@ fn register_may(method: &Method, path: &str) -> bool {
     }
     let is_read = *method == Method::GET || *method == Method::HEAD;
     match rest.as_slice() {
+        // What ran on a machine is told with its arguments, and those hold the variables of deployments.
+        ["machines", _, "tasks"] => false,
         [] | ["users", "me"] | ["environments" | "machines", ..] if is_read => true,
         ["configuration", "certificates", "certificate-global"] if is_read => true,
         ["machines"] => *method == Method::POST,
@@ -186,6 +188,8 @@ mod tests {
             (Method::POST, "/api/environments"),
             (Method::POST, "/api/machines/Machines-1"),
             (Method::GET, "/api/tasks"),
+            (Method::GET, "/api/machines/Machines-1/tasks"),
+            (Method::GET, "/api/Spaces-1/machines/Machines-1/tasks"),
             (Method::POST, "/api/packages/raw"),
             (Method::POST, "/api/rollouts"),
             (Method::GET, "/api/users"),

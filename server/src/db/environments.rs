@@ -82,10 +82,12 @@ pub async fn environment_insert(
     let sort_order = match new.sort_order {
         Some(order) => order,
         None => {
-            sqlx::query_scalar("SELECT COALESCE(MAX(sort_order), -1) + 1 FROM environments WHERE space_id = $1")
+            let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sort_order) FROM environments WHERE space_id = $1")
                 .bind(space)
                 .fetch_one(&mut *conn)
-                .await?
+                .await?;
+            // Nothing comes after the last number there is; those that share a place stand in the order of their ids.
+            last.map_or(0, |last| last.saturating_add(1))
         }
     };
     let row: Row = sqlx::query_as(
@@ -168,6 +170,16 @@ mod tests {
         assert_eq!((moved.slug.as_str(), moved.sort_order), ("production", 9), "an address outlives a new name");
         let listed = environment_list(&mut tx, SpaceId::DEFAULT).await.unwrap();
         assert_eq!(listed, [second, moved]);
+    }
+
+    #[tokio::test]
+    async fn after_the_last_place_there_is_another_environment_still_comes_last() {
+        let db = TestDb::new().await;
+        let mut tx = db.write().await.unwrap();
+        let last = NewEnvironment { sort_order: Some(i64::MAX), ..named("Last") };
+        let last = environment_insert(&mut tx, SpaceId::DEFAULT, &last).await.unwrap();
+        let next = environment_insert(&mut tx, SpaceId::DEFAULT, &named("Next")).await.unwrap();
+        assert_eq!(environment_list(&mut tx, SpaceId::DEFAULT).await.unwrap(), [last, next]);
     }
 
     #[tokio::test]

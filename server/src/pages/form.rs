@@ -1,10 +1,15 @@
-//! Fields of forms and queries, some of which come several times. Used by the handlers of the pages.
+//! What the handlers of the pages take out of a request: the id in the path, and the fields of forms and queries, some of
+//! which come several times. What cannot be read is answered with a page.
 
 use std::str::FromStr;
 
-use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
+use serde::de::DeserializeOwned;
+
+use super::error_page;
 
 /// The fields of a form or of an address, in the order they came.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +63,10 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let fields = Form::<Vec<(String, String)>>::from_request(request, state).await;
-        fields.map(|Form(fields)| Self(Fields(fields))).map_err(|refusal| refusal.into_response())
+        fields.map(|Form(fields)| Self(Fields(fields))).map_err(|refusal| {
+            let message = "The form that was sent cannot be read.";
+            error_page(refusal.into_response().status(), message)
+        })
     }
 }
 
@@ -71,8 +79,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Address {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let fields = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        fields.map(|Query(fields)| Self(Fields(fields))).map_err(|refusal| refusal.into_response())
+        fields.map(|Query(fields)| Self(Fields(fields))).map_err(|_| nothing_there(parts))
     }
+}
+
+/// The id in the path. What is no id of that kind names nothing.
+#[derive(Debug)]
+pub struct Id<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Id<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let id = Path::<T>::from_request_parts(parts, state).await;
+        id.map(|Path(id)| Self(id)).map_err(|_| nothing_there(parts))
+    }
+}
+
+fn nothing_there(parts: &Parts) -> Response {
+    error_page(StatusCode::NOT_FOUND, &format!("There is nothing at {}.", parts.uri.path()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The buttons that upgrade Tentacles: each writes down a rollout and shows it. Nothing here calls a machine.
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::post;
 
+use super::form::Id;
 use super::{PageError, sentence};
 use crate::app::App;
 use crate::auth::PageUser;
@@ -24,15 +25,11 @@ async fn all(user: PageUser, State(app): State<App>) -> Result<Redirect, PageErr
     upgrade(&app, &user, Selection::All).await
 }
 
-async fn environment(
-    user: PageUser,
-    State(app): State<App>,
-    Path(id): Path<EnvironmentId>,
-) -> Result<Redirect, PageError> {
+async fn environment(user: PageUser, State(app): State<App>, Id(id): Id<EnvironmentId>) -> Result<Redirect, PageError> {
     upgrade(&app, &user, Selection::Environments(vec![id])).await
 }
 
-async fn machine(user: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<Redirect, PageError> {
+async fn machine(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
     upgrade(&app, &user, Selection::Machines(vec![id])).await
 }
 

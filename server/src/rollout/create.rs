@@ -3,7 +3,7 @@
 use contract::{PackageId, Version};
 use serde::{Deserialize, Serialize};
 
-use super::state::{PhaseKind, Rollout};
+use super::state::Rollout;
 use crate::app::App;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
@@ -175,8 +175,7 @@ pub async fn rollout_cancel(app: &App, space: SpaceId, id: RolloutId, who: &str)
     let now = app.clock.now();
     let mut tx = app.db.write().await?;
     let rollout = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
-    // One that is over may still have machines that wait to reappear.
-    if rollout.state.is_completed() && rollout.count(|kind| kind == PhaseKind::Waiting) == 0 {
+    if rollout.is_over() {
         return Err(RolloutError::Over { id });
     }
     if rollout.cancel_requested_at.is_none() {

@@ -243,6 +243,36 @@ async fn a_cancelled_rollout_starts_nothing() {
 }
 
 #[tokio::test]
+async fn a_paused_rollout_is_cancelled_though_its_task_has_ended() {
+    let fixture = Fixture::new(3).await;
+    fixture.fleet.machines().values_mut().for_each(|machine| machine.nature = Nature::Crashes);
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    fixture.until(&rollout, |rollout| rollout.state == RolloutState::Paused).await;
+    rollout_cancel(&fixture.test.app, SpaceId::DEFAULT, rollout.id, "somebody").await.unwrap();
+    let done = fixture.until(&rollout, |rollout| rollout.state == RolloutState::Cancelled).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Cancelled), 2);
+    assert_eq!(fixture.task_state(&rollout).await, TaskState::Failed, "a task ends once");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn the_wish_for_a_machine_that_is_still_offline_can_be_taken_back() {
+    let fixture = Fixture::new(2).await;
+    let first = *fixture.fleet.machines().keys().next().unwrap();
+    fixture.fleet.machines().get_mut(&first).unwrap().is_online = false;
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    fixture.until(&rollout, |rollout| rollout.state == RolloutState::Completed).await;
+    rollout_cancel(&fixture.test.app, SpaceId::DEFAULT, rollout.id, "somebody").await.unwrap();
+    let done = fixture.until(&rollout, |rollout| rollout.count(|kind| kind == PhaseKind::Cancelled) == 1).await;
+    assert_eq!(done.state, RolloutState::Completed);
+    let again = rollout_cancel(&fixture.test.app, SpaceId::DEFAULT, rollout.id, "somebody").await;
+    assert!(matches!(again, Err(RolloutError::Over { .. })), "nothing is left to be cancelled");
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn a_portal_restored_from_an_old_backup_pauses_and_lets_a_person_go_on() {
     let fixture = Fixture::new(2).await;
     fixture.fleet.machines().values_mut().for_each(|machine| machine.status.generation = 41);

@@ -137,8 +137,9 @@ pub fn plan(
         return actions;
     }
     for machine in &mut next.machines {
-        let observation = observations.get(&machine.machine).unwrap_or(&missing);
-        let context = Context { rollout, observation, limits, now };
+        let seen = observations.get(&machine.machine);
+        let observation = seen.unwrap_or(&missing);
+        let context = Context { rollout, observation, is_deleted: seen.is_none(), limits, now };
         let action = context.advance(machine);
         if let Some(Action::Move { to, .. }) = &action {
             machine.phase = to.clone();
@@ -264,6 +265,7 @@ fn interrupted(machine: &RolloutMachine, reason: &str) -> Phase {
 struct Context<'a> {
     rollout: &'a Rollout,
     observation: &'a Observation,
+    is_deleted: bool,
     limits: &'a Limits,
     now: Timestamp,
 }
@@ -285,6 +287,10 @@ impl Context<'_> {
             Phase::Checking | Phase::Uploading if stopping => to(Phase::Cancelled),
             Phase::Checking | Phase::Uploading if self.observation.withdrawn => {
                 to(Phase::Skipped(SkipReason::Withdrawn))
+            }
+            // Waiting for the deadline of a machine that nobody wants any more would only hold up the others.
+            Phase::Installing(_) | Phase::Restarting(_) | Phase::Proving { .. } if self.is_deleted => {
+                to(Phase::Skipped(SkipReason::Deleted))
             }
             Phase::Checking => self.checking(machine, overdue),
             Phase::Uploading if overdue => to(self.overdue(machine)),

@@ -306,6 +306,20 @@ fn a_machine_that_goes_silent_after_the_command_is_lost_and_counts() {
 }
 
 #[test]
+fn a_machine_that_is_deleted_after_the_command_is_let_go_and_never_counts() {
+    let mut fleet = Fleet::new(&[Nature::Good, Nature::Good]);
+    fleet.run(10);
+    assert_eq!(fleet.phase(1), PhaseKind::Proving);
+    fleet.sims.remove(&MachineId(1));
+    fleet.run(1);
+    assert_eq!(fleet.phase(1), PhaseKind::Skipped);
+    assert!(fleet.phase(2).is_in_flight(), "the others do not wait for its deadline");
+    assert!(fleet.rollout.machines[0].phase.reason().contains("deleted"));
+    fleet.run(60);
+    assert_eq!((fleet.phase(2), fleet.rollout.state), (PhaseKind::Upgraded, RolloutState::Completed));
+}
+
+#[test]
 fn a_machine_that_was_interrupted_before_it_was_armed_is_tried_again() {
     let mut fleet = Fleet::new(&[Nature::KilledOnce]);
     fleet.run(60);

@@ -97,6 +97,8 @@ pub enum SkipReason {
     },
     /// It was disabled or deleted.
     Withdrawn,
+    /// It was deleted after it was commanded, so nobody will ever know what became of it.
+    Deleted,
     /// The rollout has no package for its runtime.
     NoPackage {
         /// Its runtime.
@@ -255,11 +257,13 @@ impl PhaseKind {
                 matches!(next, K::Waiting | K::Installing | K::Failed | K::Skipped | K::Cancelled)
             }
             K::Installing => {
-                matches!(next, K::Waiting | K::Restarting | K::Proving | K::FellBack | K::Failed | K::Lost)
+                matches!(next, K::Waiting | K::Restarting | K::Proving | K::FellBack | K::Failed | K::Lost | K::Skipped)
             }
-            K::Restarting => matches!(next, K::Waiting | K::Proving | K::FellBack | K::Failed | K::Lost),
+            K::Restarting => {
+                matches!(next, K::Waiting | K::Proving | K::FellBack | K::Failed | K::Lost | K::Skipped)
+            }
             K::Proving => {
-                matches!(next, K::Waiting | K::Proving | K::Upgraded | K::FellBack | K::Failed | K::Lost)
+                matches!(next, K::Waiting | K::Proving | K::Upgraded | K::FellBack | K::Failed | K::Lost | K::Skipped)
             }
             K::Lost => matches!(next, K::Waiting | K::Upgraded | K::FellBack),
             K::Upgraded | K::FellBack | K::Failed | K::Skipped | K::Cancelled => false,
@@ -335,6 +339,9 @@ impl Phase {
             }
             Self::Skipped(SkipReason::Superseded { by }) => format!("a newer rollout has it: {by}"),
             Self::Skipped(SkipReason::Withdrawn) => "it was disabled or deleted".to_owned(),
+            Self::Skipped(SkipReason::Deleted) => {
+                "it was deleted in the middle of its upgrade, so what became of that is not known".to_owned()
+            }
             Self::Skipped(SkipReason::NoPackage { runtime }) => {
                 format!("this portal carries no Tentacle package for its runtime, {runtime}")
             }
@@ -467,6 +474,12 @@ impl Rollout {
         self.machines.iter().filter(|machine| wanted(machine.phase.kind())).count()
     }
 
+    /// True where nothing is left to be cancelled. One that is complete is not over while machines that were offline wait.
+    pub fn is_over(&self) -> bool {
+        let waits = self.state != RolloutState::Cancelled && self.count(|kind| kind == PhaseKind::Waiting) > 0;
+        self.state.is_completed() && !waits
+    }
+
     /// The whole truth in one sentence.
     pub fn summary(&self) -> String {
         let of = |kind| self.count(|k| k == kind);
@@ -498,9 +511,9 @@ mod tests {
             (Waiting, &[Waiting, Checking, Failed, Skipped, Cancelled]),
             (Checking, &[Waiting, Uploading, Proving, Failed, Skipped, Cancelled]),
             (Uploading, &[Waiting, Installing, Failed, Skipped, Cancelled]),
-            (Installing, &[Waiting, Restarting, Proving, FellBack, Failed, Lost]),
-            (Restarting, &[Waiting, Proving, FellBack, Failed, Lost]),
-            (Proving, &[Waiting, Proving, Upgraded, FellBack, Failed, Lost]),
+            (Installing, &[Waiting, Restarting, Proving, FellBack, Failed, Lost, Skipped]),
+            (Restarting, &[Waiting, Proving, FellBack, Failed, Lost, Skipped]),
+            (Proving, &[Waiting, Proving, Upgraded, FellBack, Failed, Lost, Skipped]),
             (Upgraded, &[]),
             (FellBack, &[]),
             (Failed, &[]),

@@ -246,6 +246,11 @@ async fn a_machine_is_added_only_after_its_thumbprint_was_confirmed() {
     let mut edit = edit.to_vec();
     edit[3].1 = &thumbprint;
     edit.push(("disabled", "true"));
+    edit.pop();
+    browser.post("/machines/Machines-1/edit", &edit).await;
+    let tasks = browser.get("/tasks").await;
+    assert!(tasks.text("#task-1").contains("Check the health of web-one"), "what was seen was seen elsewhere");
+    edit.push(("disabled", "true"));
     browser.post("/machines/Machines-1/edit", &edit).await;
     let page = browser.get("/environments").await;
     assert!(page.text("#machine-1-in-1").contains("disabled"));
@@ -316,7 +321,8 @@ async fn a_file_that_is_no_package_is_refused_in_words() {
     let mut browser = Browser::logged_in(&portal).await;
     let refused = browser.upload("a.nupkg", b"not a zip").await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.html);
-    assert!(refused.text(".notice").starts_with("The file is no package that can be used."));
+    let notice = refused.text(".notice");
+    assert!(notice.starts_with("The file is no package that can be used. The file is not a complete zip"), "{notice}");
     let none = browser.upload("", b"").await;
     assert!(none.text(".notice").starts_with("No file was chosen."));
 }
@@ -331,6 +337,10 @@ async fn what_is_not_there_is_said_on_a_page() {
         "/tasks/ServerTasks-9",
         "/environments/Environments-9/edit",
         "/nothing",
+        "/machines/no-id",
+        "/rollouts/no-id",
+        "/tasks/no-id",
+        "/environments/no-id/edit",
     ] {
         let page = browser.get(path).await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");

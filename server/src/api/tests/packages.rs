@@ -51,6 +51,8 @@ async fn what_is_no_package_is_refused_with_a_sentence() {
     let (status, answer) = client.push("", "fileToUpload", b"not a zip").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
     is_error(&answer);
+    let (_, answer) = client.push("", "fileToUpload", b"").await;
+    assert_eq!(answer["Errors"], json!(["The file is empty."]));
     let (status, answer) = client.push("?overwriteMode=Perhaps", "fileToUpload", b"").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
     is_error(&answer);

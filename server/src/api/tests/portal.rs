@@ -105,6 +105,10 @@ async fn what_is_not_there_is_a_sentence_in_json() {
         "/api/packages/packages-No.1.0.0/raw",
         "/api/rollouts/Rollouts-9",
         "/api/rollouts/x",
+        "/api/%ff/machines",
+        "/api/spaces/%ff/machines",
+        "/api/machines/%ff",
+        "/api/Spaces-2/tasks/taskTypes",
     ] {
         let (status, answer) = client.call("GET", path, None).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {answer}");

@@ -3,7 +3,7 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::ids::{EnvironmentId, SpaceId};
 use crate::live::Change;
 use crate::model::{Environment, NewEnvironment};
-use crate::pages::form::{Body, Fields};
+use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::{ConfirmPage, PageError, sentence};
 
@@ -102,7 +102,7 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
     put(&app, &user, None, Draft::from(&fields)).await
 }
 
-async fn edit(user: PageUser, State(app): State<App>, Path(id): Path<EnvironmentId>) -> Result<FormPage, PageError> {
+async fn edit(user: PageUser, State(app): State<App>, Id(id): Id<EnvironmentId>) -> Result<FormPage, PageError> {
     let environment = get_one(&mut *app.db.read().await?, id).await?;
     Ok(form(&app, &user, Some(id), environment.into(), None))
 }
@@ -110,7 +110,7 @@ async fn edit(user: PageUser, State(app): State<App>, Path(id): Path<Environment
 async fn save(
     user: PageUser,
     State(app): State<App>,
-    Path(id): Path<EnvironmentId>,
+    Id(id): Id<EnvironmentId>,
     Body(fields): Body,
 ) -> Result<Response, PageError> {
     put(&app, &user, Some(id), Draft::from(&fields)).await
@@ -147,7 +147,7 @@ async fn write(app: &App, id: Option<EnvironmentId>, new: &NewEnvironment) -> Re
 async fn ask_delete(
     user: PageUser,
     State(app): State<App>,
-    Path(id): Path<EnvironmentId>,
+    Id(id): Id<EnvironmentId>,
 ) -> Result<ConfirmPage, PageError> {
     let environment = get_one(&mut *app.db.read().await?, id).await?;
     Ok(ConfirmPage {
@@ -161,7 +161,7 @@ async fn ask_delete(
     })
 }
 
-async fn delete(_: PageUser, State(app): State<App>, Path(id): Path<EnvironmentId>) -> Result<Redirect, PageError> {
+async fn delete(_: PageUser, State(app): State<App>, Id(id): Id<EnvironmentId>) -> Result<Redirect, PageError> {
     let mut tx = app.db.write().await?;
     if !environment_delete(&mut tx, SpaceId::DEFAULT, id).await? {
         return Err(ApiError::not_found(format!("The environment {id}")).into());

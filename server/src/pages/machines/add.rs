@@ -109,6 +109,6 @@ async fn insert(app: &App, new: &NewMachine) -> Result<MachineId, DbError> {
     let id = machine_insert(&mut tx, SpaceId::DEFAULT, new, app.now()).await?.id;
     tx.commit().await?;
     app.live.tell(Change::Machine(id));
-    app.live.poke_tasks();
+    app.live.poke_health();
     Ok(id)
 }

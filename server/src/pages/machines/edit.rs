@@ -3,7 +3,7 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -18,9 +18,12 @@ use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId};
 use crate::live::Change;
 use crate::model::{Environment, Machine, NewMachine};
-use crate::pages::form::Body;
+use crate::pages::form::{Body, Id};
 use crate::pages::shell::{Section, Shell};
+use crate::pages::tasks::refused;
 use crate::pages::{ConfirmPage, PageError, sentence};
+use crate::rollout::create::Selection;
+use crate::tasks::task_create_health;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -39,7 +42,7 @@ struct EditPage {
     problem: Option<String>,
 }
 
-async fn edit(user: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<EditPage, PageError> {
+async fn edit(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<EditPage, PageError> {
     let machine = get_one(&mut *app.db.read().await?, id).await?;
     page(&app, &user, id, machine.name.clone(), machine.into(), None).await
 }
@@ -60,12 +63,12 @@ async fn page(
 async fn save(
     user: PageUser,
     State(app): State<App>,
-    Path(id): Path<MachineId>,
+    Id(id): Id<MachineId>,
     Body(fields): Body,
 ) -> Result<Response, PageError> {
     let draft = Draft::from(&fields);
     let problem = match draft.read() {
-        Ok(new) => match update(&app, id, &new).await {
+        Ok(new) => match update(&app, &user, id, &new).await {
             Ok(()) => return Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
             Err(PageError(error)) if error.status == StatusCode::BAD_REQUEST => error.message,
             Err(error) => return Err(error),
@@ -77,22 +80,24 @@ async fn save(
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
-async fn update(app: &App, id: MachineId, new: &NewMachine) -> Result<(), PageError> {
+async fn update(app: &App, user: &PageUser, id: MachineId, new: &NewMachine) -> Result<(), PageError> {
     let mut tx = app.db.write().await?;
+    let old = get_one(&mut tx, id).await?;
     if machine_update(&mut tx, SpaceId::DEFAULT, id, new).await?.is_none() {
         return Err(missing(id));
     }
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(id));
     app.live.poke_orchestrator();
+    if (&old.address, old.thumbprint) != (&new.address, new.thumbprint) && !new.is_disabled {
+        // What is known of it was seen at the old address.
+        let machines = Selection::Machines(vec![id]);
+        task_create_health(app, SpaceId::DEFAULT, &user.0.username, &machines).await.map_err(refused)?;
+    }
     Ok(())
 }
 
-async fn ask_delete(
-    user: PageUser,
-    State(app): State<App>,
-    Path(id): Path<MachineId>,
-) -> Result<ConfirmPage, PageError> {
+async fn ask_delete(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<ConfirmPage, PageError> {
     let machine = get_one(&mut *app.db.read().await?, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Environments, format!("Delete {}?", machine.name)),
@@ -106,7 +111,7 @@ async fn ask_delete(
     })
 }
 
-async fn delete(_: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<Redirect, PageError> {
+async fn delete(_: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
     let mut tx = app.db.write().await?;
     if !machine_delete(&mut tx, SpaceId::DEFAULT, id).await? {
         return Err(missing(id));

@@ -8,13 +8,14 @@ pub mod view;
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use self::view::{MachineView, machine_view};
 use super::PageError;
 use super::environments::load as load_all;
+use super::form::Id;
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::tasks::refused;
@@ -44,7 +45,7 @@ struct ShowPage {
     now: Timestamp,
 }
 
-async fn show(user: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<ShowPage, PageError> {
+async fn show(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<ShowPage, PageError> {
     let view = load(&app, id).await?;
     let scope = format!("machine={id}&seen={}", cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Environments, view.row.name.clone()).live(&scope);
@@ -57,7 +58,7 @@ pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
     machine_view(&truth, id).ok_or_else(|| ApiError::not_found(format!("The machine {id}")))
 }
 
-async fn check(user: PageUser, State(app): State<App>, Path(id): Path<MachineId>) -> Result<Redirect, PageError> {
+async fn check(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
     let machines = Selection::Machines(vec![id]);
     let task = task_create_health(&app, SpaceId::DEFAULT, &user.0.username, &machines).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{task}")))

@@ -5,12 +5,12 @@ pub mod view;
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::get;
 
 use self::view::{RolloutView, RolloutsView, rollout_view, rollouts_view};
-use super::form::Address;
+use super::form::{Address, Id};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::upgrade::refused;
@@ -74,7 +74,7 @@ struct ShowPage {
 async fn show(
     user: PageUser,
     State(app): State<App>,
-    Path(id): Path<RolloutId>,
+    Id(id): Id<RolloutId>,
     Address(fields): Address,
 ) -> Result<ShowPage, PageError> {
     let all = fields.get("all") == "true";
@@ -98,11 +98,7 @@ pub async fn load(app: &App, id: RolloutId) -> Result<Rollout, ApiError> {
     rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))
 }
 
-async fn ask_cancel(
-    user: PageUser,
-    State(app): State<App>,
-    Path(id): Path<RolloutId>,
-) -> Result<ConfirmPage, PageError> {
+async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<ConfirmPage, PageError> {
     let rollout = load(&app, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Rollouts, format!("Cancel the upgrade to {}?", rollout.target)),
@@ -117,7 +113,7 @@ async fn ask_cancel(
     })
 }
 
-async fn cancel(user: PageUser, State(app): State<App>, Path(id): Path<RolloutId>) -> Result<Redirect, PageError> {
+async fn cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<Redirect, PageError> {
     rollout_cancel(&app, SpaceId::DEFAULT, id, &user.0.username).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{id}")))
 }

@@ -38,6 +38,8 @@ pub struct Head {
     pub completed_at: Option<Timestamp>,
     /// Somebody asked to cancel it.
     pub is_cancelling: bool,
+    /// Nothing is left to be cancelled.
+    pub is_over: bool,
     /// Failures so far.
     pub failures: usize,
     /// Failures that stop it.
@@ -60,7 +62,7 @@ impl Head {
 
     /// True where the wish to cancel would have an effect.
     pub fn can_cancel(&self) -> bool {
-        !self.state.is_completed() && !self.is_cancelling
+        !self.is_over && !self.is_cancelling
     }
 }
 
@@ -129,6 +131,7 @@ fn head(rollout: &Rollout, shown: usize) -> Head {
         created_at: rollout.created_at,
         completed_at: rollout.completed_at,
         is_cancelling: rollout.cancel_requested_at.is_some() && !rollout.state.is_completed(),
+        is_over: rollout.is_over(),
         failures: rollout.count(PhaseKind::is_failure),
         failure_budget: rollout.failure_budget,
         in_flight: rollout.count(PhaseKind::is_in_flight),

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::get;
 
 use self::view::{TaskView, TasksView, task_view, tasks_view};
-use super::form::{Address, Fields};
+use super::form::{Address, Fields, Id};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::view::{self as words, Status};
@@ -95,7 +95,7 @@ struct ShowPage {
     now: Timestamp,
 }
 
-async fn show(user: PageUser, State(app): State<App>, Path(id): Path<TaskId>) -> Result<ShowPage, PageError> {
+async fn show(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) -> Result<ShowPage, PageError> {
     let view = load(&app, id, None).await?;
     let from = view.lines.first().map_or(0, |line| line.number);
     let earlier = view.head.has_earlier;
@@ -134,7 +134,7 @@ async fn find(conn: &mut crate::db::Connection, id: TaskId) -> Result<Task, ApiE
     task.ok_or_else(|| ApiError::not_found(format!("The task {id}")))
 }
 
-async fn ask_cancel(user: PageUser, State(app): State<App>, Path(id): Path<TaskId>) -> Result<ConfirmPage, PageError> {
+async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) -> Result<ConfirmPage, PageError> {
     let task = find(&mut *app.db.read().await?, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Tasks, "Cancel the task?"),
@@ -149,7 +149,7 @@ async fn ask_cancel(user: PageUser, State(app): State<App>, Path(id): Path<TaskI
     })
 }
 
-async fn cancel(user: PageUser, State(app): State<App>, Path(id): Path<TaskId>) -> Result<Redirect, PageError> {
+async fn cancel(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) -> Result<Redirect, PageError> {
     task_cancel(&app, SpaceId::DEFAULT, id, &user.0.username).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{id}")))
 }

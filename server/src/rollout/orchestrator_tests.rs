@@ -192,8 +192,9 @@ async fn the_portal_may_be_killed_at_any_moment_and_no_machine_is_commanded_twic
     futures_util::future::join_all(lives.map(kill_again_and_again)).await;
 }
 
-/// Lets the portal live for so long, drops it at whatever line it stands, with all its calls, and starts it anew.
-async fn kill_again_and_again(lives_for: Duration) {
+/// Lets the portal live for so long, drops it at whatever line it stands, with all its calls, and starts it anew. Each
+/// life is a little longer than the last: one that is too short for a single step on a slow machine would never end.
+async fn kill_again_and_again(mut lives_for: Duration) {
     let fixture = Fixture::new(3).await;
     let rollout = fixture.roll_out().await;
     let begun = Instant::now();
@@ -204,6 +205,7 @@ async fn kill_again_and_again(lives_for: Duration) {
         portal.abort();
         let _ = portal.await;
         stop.cancel();
+        lives_for += lives_for / 20;
     }
     let done = fixture.rollout(&rollout).await;
     assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 3, "{}", done.summary());

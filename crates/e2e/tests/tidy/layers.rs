@@ -17,7 +17,7 @@ const EDGES: [&str; 2] = ["server/src/tentacle/grpc.rs", "agent/src/service.rs"]
 const SQL: [&str; 7] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM ", "PRAGMA ", "WITH ", "CREATE TABLE "];
 
 fn is_pure(source: &Source) -> bool {
-    source.path == "server/src/rollout/state.rs" || source.path == "server/src/rollout/plan.rs"
+    ["state", "plan", "gate"].iter().any(|name| source.path == format!("server/src/rollout/{name}.rs"))
 }
 
 /// What the portal shows and answers: a handler writes a wish and pokes a loop.

@@ -42,7 +42,7 @@ pub fn run(home: &Path, settings: Settings, complaints: &[String]) -> u8 {
     let mut machine = Machine::new(settings);
     while let Some(event) = shell.answer(machine.ask()) {
         for effect in machine.step(event, shell.now()) {
-            shell.perform(effect);
+            shell.perform(effect, &mut machine);
         }
     }
     EXIT_DONE
@@ -139,14 +139,13 @@ impl Shell {
         }
     }
 
-    fn perform(&mut self, effect: Effect) {
+    fn perform(&mut self, effect: Effect, machine: &mut Machine) {
         match effect {
             Effect::Log(line) => sys::log(&line),
-            Effect::Reject { version, kind, sentence } => {
-                if let Err(error) = sys::reject(&self.home, &version, kind, &sentence) {
-                    sys::log(&format!("the verdict on {version} stands in memory only: {error}"));
-                }
-            }
+            Effect::Reject { version, kind, sentence } => match sys::reject(&self.home, &version, kind, &sentence) {
+                Ok(()) => machine.rejection_written(&version),
+                Err(error) => sys::log(&format!("the verdict on {version} stands in memory only: {error}")),
+            },
             Effect::KeepLastWords(sentence) => {
                 self.last_words = Some(sys::gather_last_words(&self.home, &sentence));
             }

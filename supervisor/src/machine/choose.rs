@@ -44,7 +44,7 @@ impl Machine {
         }
         if matches!(&before, Before::Ended { ran, .. } if *ran >= self.settings.crash_window) {
             // What could not be run long ago may be mended by now.
-            self.memory.forget_skips();
+            self.forget_skips();
         }
         self.remember(survey);
         if let Before::Unstartable { version, why } = &before {
@@ -99,6 +99,12 @@ impl Machine {
         if !one.proven && !one.rejected {
             self.reject(version, Rejection::Unstartable, format!("Its program cannot be run: {why}."), effects);
         }
+    }
+
+    /// What could not be run is tried again.
+    fn forget_skips(&mut self) {
+        self.memory.forget_skips();
+        self.versions.iter_mut().for_each(|one| one.skipped = false);
     }
 
     /// Selects; a version on probation that has had all its launches is rejected here, whether it ended or the power
@@ -171,7 +177,7 @@ impl Machine {
 
     /// Nothing can be run: look again soon, and try then what could not be run before.
     fn no_version(&mut self, before: &Before, attempt: Attempt, now: Duration, effects: &mut Vec<Effect>) -> State {
-        self.memory.forget_skips();
+        self.forget_skips();
         if is_worth_a_line(attempt.failures) {
             let heading = match before {
                 Before::Ended { version, ran, end, .. } => format!("{version} {end} after {}; ", seconds(*ran)),

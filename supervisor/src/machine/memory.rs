@@ -1,8 +1,8 @@
 //! What Suction Cup knows of versions beside what the disk says: verdicts that the disk refused, and programs that could
 //! not be run. Pure; used by the machine only.
 //!
-//! The disk's word wins where it was ever heard: a verdict that was seen on the disk and is gone was cleared by somebody
-//! who installed the version again, and is forgotten here as well.
+//! The disk's word wins where it was ever heard: a verdict that was written to the disk or seen there and is gone was
+//! cleared by somebody who installed the version again, and is forgotten here as well.
 
 use contract::Version;
 
@@ -49,6 +49,11 @@ impl Memory {
     /// Remembers that a version was given up on.
     pub fn reject(&mut self, version: &Installed) {
         self.entry(version).rejected = true;
+    }
+
+    /// Remembers that the disk has the verdict on a version, so that its absence means something from now on.
+    pub fn written(&mut self, version: &Installed) {
+        self.entry(version).rejected_on_disk = true;
     }
 
     /// Remembers a launch that the disk refused to count.
@@ -120,6 +125,16 @@ mod tests {
         memory.reject(&one());
         assert!(merged(&mut memory, Installed { rejected: true, ..one() }).rejected);
         assert!(!merged(&mut memory, one()).rejected);
+    }
+
+    #[test]
+    fn a_verdict_that_was_written_and_cleared_before_it_was_seen_is_forgotten() {
+        let mut memory = Memory::default();
+        memory.reject(&one());
+        memory.written(&one());
+        assert!(!merged(&mut memory, one()).rejected);
+        memory.reject(&one());
+        assert!(merged(&mut memory, one()).rejected, "the next verdict begins afresh");
     }
 
     #[test]

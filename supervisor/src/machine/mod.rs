@@ -80,6 +80,14 @@ impl Machine {
         effects
     }
 
+    /// To be called when an [`Effect::Reject`] was carried out. A verdict that the disk refused stands in memory until the
+    /// version is installed anew; one that is on the disk stands until somebody clears it there.
+    pub fn rejection_written(&mut self, version: &Version) {
+        if let Some(one) = self.versions.iter().find(|one| one.version == *version) {
+            self.memory.written(one);
+        }
+    }
+
     fn next(&mut self, state: State, event: Event, now: Duration, effects: &mut Vec<Effect>) -> State {
         match (state, event) {
             (state, Event::Stop) => self.stop(state, now, effects),

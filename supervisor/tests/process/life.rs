@@ -70,6 +70,22 @@ fn broken_newest_version_falls_back_within_ten_seconds() {
 }
 
 #[test]
+fn a_version_that_is_installed_again_after_its_fall_is_launched_again() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", &format!("[ -e mended ] && {STAY}\nexit 1"));
+    let _cup = place.run(&[]);
+    let starts = place.wait_for_starts(4);
+    // Installing it again clears what stands against it; its folder, found whole, stays as it is.
+    let version = "2.0.0".parse().unwrap();
+    fs::write(place.home.path().join("mended"), "").unwrap();
+    fs::remove_file(place.home.rejected(&version)).unwrap();
+    fs::remove_file(place.home.launches(&version)).unwrap();
+    send(starts[3].pid, Signal::KILL);
+    place.wait_for_starts(5);
+    assert_eq!(place.started(), ["2.0.0", "2.0.0", "2.0.0", "1.0.0", "2.0.0"]);
+}
+
+#[test]
 fn a_version_that_nobody_confirms_falls_back() {
     let place = Place::new();
     place.install("1.0.0", STAY).install("2.0.0", STAY);

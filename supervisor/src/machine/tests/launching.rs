@@ -27,6 +27,20 @@ fn launches_that_a_power_cut_hid_are_counted() {
 }
 
 #[test]
+fn a_version_that_is_installed_again_after_its_fall_is_launched_again() {
+    let mut world = World::new([proven("1.0.0"), unproven("2.0.0")])
+        .program("1.0.0", Program::Runs(100 * SECOND))
+        .program("2.0.0", crashes());
+    world.run(50 * SECOND);
+    assert!(world.on_disk(&v("2.0.0")).rejected);
+    // Installing it again clears what stands against it; its folder, found whole, stays as it is.
+    *world.on_disk(&v("2.0.0")) = unproven("2.0.0");
+    world.programs.remove("2.0.0");
+    world.run(300 * SECOND);
+    assert_eq!(world.started()[4..], ["2.0.0"], "the verdict that was cleared is forgotten in memory too");
+}
+
+#[test]
 fn a_version_that_nobody_confirms_is_ended_and_its_predecessor_launched() {
     let mut world = World::new([proven("1.0.0"), unproven("2.0.0")]);
     world.run(600 * SECOND);

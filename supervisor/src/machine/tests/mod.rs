@@ -145,6 +145,7 @@ impl World {
                 Effect::Reject { version, .. } if !self.disk_refuses => {
                     if let Some(one) = self.disk.iter_mut().find(|one| one.version == version) {
                         one.rejected = true;
+                        self.machine.rejection_written(&version);
                     }
                 }
                 Effect::Reject { .. } => {}

@@ -109,7 +109,10 @@ impl Shell {
             },
             Ask::Launch(version) => match self.children.launch(&self.home, &version) {
                 Ok(()) => Event::Launched,
-                Err(error) => Event::LaunchRefused { fault: sys::fault(&error), why: error.to_string() },
+                Err(error) => {
+                    let (fault, why) = sys::refusal(&error, &self.home.tentacle_program(&version));
+                    Event::LaunchRefused { fault, why }
+                }
             },
             Ask::Wait(until) => self.wait(until),
             Ask::Exit => return None,

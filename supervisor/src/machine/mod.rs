@@ -29,6 +29,9 @@ const ABANDON_AFTER: Duration = Duration::from_secs(5);
 /// When a version's time to become proven is over and its mark cannot be read: how long until the next look.
 const CHECK_AGAIN: Duration = Duration::from_secs(10);
 
+/// The number of SIGKILL. The kernel's killer of processes that use too much memory sends it, and few others do.
+const KILL: i32 = 9;
+
 /// The state and what is remembered from one state to the next.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -125,11 +128,13 @@ impl Machine {
             }
             (State::Running(run), Event::Tick) if run.prove_by.is_some_and(|by| now > by) => State::Checking(run),
             (State::Checking(run), Event::Surveyed(survey)) => self.check(run, survey, now, effects),
-            (State::Running(run) | State::Checking(run), Event::Ended(end)) => ended(run, end, now, effects),
+            (State::Running(run) | State::Checking(run), Event::Ended(end)) => {
+                ended(run, end, stranger_hint(end), now, effects)
+            }
             (State::Waiting { until, before, attempt }, Event::Tick) if now > until => {
                 State::Choosing { before, attempt }
             }
-            (State::Ending { run, then, .. }, Event::Ended(end)) => match (then, ended(run, end, now, effects)) {
+            (State::Ending { run, then, .. }, Event::Ended(end)) => match (then, ended(run, end, "", now, effects)) {
                 (Then::Choose, choosing) => choosing,
                 (Then::Exit, _) => State::Stopped,
             },
@@ -238,9 +243,17 @@ fn installed(version: &Version, end: End, effects: &mut Vec<Effect>) -> State {
     State::choosing()
 }
 
-fn ended(run: Run, end: End, now: Duration, effects: &mut Vec<Effect>) -> State {
+/// What a kill that was not ours may mean.
+fn stranger_hint(end: End) -> &'static str {
+    match end {
+        End::Signal { number: KILL, .. } => ", perhaps for want of memory,",
+        _ => "",
+    }
+}
+
+fn ended(run: Run, end: End, hint: &str, now: Duration, effects: &mut Vec<Effect>) -> State {
     let ran = now.saturating_sub(run.since);
-    effects.push(Effect::KeepLastWords(format!("{} {end} after {}", run.version, seconds(ran))));
+    effects.push(Effect::KeepLastWords(format!("{} {end}{hint} after {}", run.version, seconds(ran))));
     let before = Before::Ended { version: run.version, ran, at: now, end };
     State::Choosing { before, attempt: Attempt::default() }
 }

@@ -6,7 +6,7 @@
 //! one that claims to be is held off by `tentacle.lock`.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -75,7 +75,7 @@ pub fn close_stdin() {
 }
 
 /// Whose fault it is that a program was not started.
-pub fn fault(error: &io::Error) -> Fault {
+fn fault(error: &io::Error) -> Fault {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::TXTBSY) => Fault::Busy,
         // TOOBIG: the environment is the same for every version. None: not a word of the system's.
@@ -84,6 +84,14 @@ pub fn fault(error: &io::Error) -> Fault {
         }
         Some(_) => Fault::Version,
     }
+}
+
+/// Whose fault it is and in which words. The system's word for a program whose loader is missing is that of a program
+/// that is missing itself; people would look for the wrong thing.
+pub fn refusal(error: &io::Error, program: &Path) -> (Fault, String) {
+    let names_no_loader = error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(program).is_ok();
+    let hint = if names_no_loader { ": the loader or interpreter that it names is missing" } else { "" };
+    (fault(error), format!("{error}{hint}"))
 }
 
 impl Children {

@@ -23,8 +23,14 @@ pub enum LockError {
 /// Makes the home folder if it is missing, locks it, and makes it the working folder, which the children inherit: it is
 /// there whatever becomes of a version's own folder.
 pub fn lock(home: &Home) -> Result<Lock, LockError> {
-    fs::create_dir_all(home.path()).map_err(LockError::Failed)?;
-    let folder = File::open(home.path()).map_err(LockError::Failed)?;
+    let folder = match File::open(home.path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(home.path()).map_err(LockError::Failed)?;
+            File::open(home.path())
+        }
+        opened => opened,
+    };
+    let folder = folder.map_err(LockError::Failed)?;
     match folder.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(LockError::Busy),

@@ -9,7 +9,7 @@ mod lock;
 mod log;
 mod signals;
 
-pub use children::{Children, close_stdin, fault};
+pub use children::{Children, close_stdin, refusal};
 pub use files::{bundled_names, count_launch, gather_last_words, keep_last_words, program_folder, reject, survey};
 pub use lock::{Lock, LockError, lock};
 pub use log::log;

@@ -179,23 +179,6 @@ fn a_home_that_is_not_there_is_made() {
 }
 
 #[test]
-fn a_second_suction_cup_is_refused_and_a_dead_one_frees_the_home() {
-    let place = Place::new();
-    place.install("1.0.0", STAY);
-    let mut first = place.run(&[]);
-    place.wait_for_starts(1);
-    let mut second = place.run(&[]);
-    assert_eq!(second.wait().code(), Some(75));
-    assert!(place.log().contains("another Suction Cup has "), "{}", place.log());
-    first.child.kill().unwrap();
-    first.wait();
-    let mut third = place.run(&[]);
-    place.wait_for_starts(2);
-    assert!(third.is_running());
-    send(place.starts()[0].pid, Signal::KILL);
-}
-
-#[test]
 fn a_child_begins_with_clean_signals_files_and_environment() {
     let place = Place::new();
     let look = "{ grep -E '^Sig(Blk|Ign)' /proc/self/status; pwd; env; } >seen.tmp; mv seen.tmp seen";

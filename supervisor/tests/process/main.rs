@@ -3,7 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod bundle;
+mod damage;
+mod descriptors;
+mod disk;
+mod ends;
 mod faults;
+mod grandchildren;
 mod life;
+mod lock;
+mod namespaces;
 mod signals;
 mod support;
+mod system_calls;

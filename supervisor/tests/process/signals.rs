@@ -88,27 +88,3 @@ fn a_stopped_and_continued_tentacle_is_left_alone() {
     }
     assert!(stays(Duration::from_millis(300), || place.starts().len() == 1 && is_alive(pid)));
 }
-
-#[test]
-fn every_terminating_signal_as_cause_of_death_is_restarted_and_told() {
-    let place = Place::new();
-    place.install("1.0.0", STAY);
-    let _cup = place.run(&[("SUCTION_CUP_CRASH_LIMIT", "1000"), ("SUCTION_CUP_CRASH_WINDOW_MS", "1")]);
-    let deadly = (1..32).filter(|number| ![17, 18, 19, 20, 21, 22, 23, 28].contains(number));
-    for (count, number) in deadly.enumerate() {
-        let pid = place.wait_for_starts(count + 1)[count].pid;
-        send(pid, Signal::from_named_raw(number).unwrap());
-        let words = format!("was killed by signal {number} (");
-        wait_until(&words, || place.read(&place.home.last_words()).contains(&words));
-    }
-}
-
-#[test]
-fn a_left_behind_grandchild_does_not_hold_up_the_restart() {
-    let place = Place::new();
-    // It keeps stdout and stderr open.
-    place.install("1.0.0", &format!("[ $(wc -l <starts) -gt 1 ] && {STAY}\n(exec sleep 5) & exit 1"));
-    let _cup = place.run(&[]);
-    let starts = place.wait_for_starts(2);
-    assert!(starts[1].at - starts[0].at < 2_000_000_000, "{starts:?}");
-}

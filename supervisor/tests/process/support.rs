@@ -12,6 +12,15 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The longest that any test waits for anything. A test fails at it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Lines of the log that a test shows when it fails.
+const END_MAX: usize = 40;
+
+/// The program under test.
+pub const SUCTION_CUP: &str = env!("CARGO_BIN_EXE_suction-cup");
+
+/// Settings with which crashes bring no wait, for tests that make many.
+pub const UNLIMITED: [(&str, &str); 2] = [("SUCTION_CUP_CRASH_LIMIT", "1000"), ("SUCTION_CUP_CRASH_WINDOW_MS", "1")];
+
 /// A script's last line for a Tentacle that runs for longer than any test looks at it.
 pub const STAY: &str = "exec sleep 25";
 
@@ -95,8 +104,19 @@ impl Place {
 
     /// Starts Suction Cup with its log in a file.
     pub fn run(&self, settings: &[(&str, &str)]) -> Running<'_> {
-        let log = File::options().append(true).create(true).open(self.folder.path().join("log")).unwrap();
-        self.run_with(Path::new(env!("CARGO_BIN_EXE_suction-cup")), settings, log.into())
+        self.run_with(Path::new(SUCTION_CUP), settings, self.log_file().into())
+    }
+
+    /// Starts Suction Cup by way of a shell: `lines` come first, and the last of them ends with the words before its
+    /// name: `exec strace`, for example.
+    pub fn run_through(&self, lines: &str, settings: &[(&str, &str)]) -> Running<'_> {
+        let program = self.around().join("through");
+        write_program(&program, &format!("#!/bin/sh\n{lines} {SUCTION_CUP} \"$@\"\n"));
+        self.run_with(&program, settings, self.log_file().into())
+    }
+
+    fn log_file(&self) -> File {
+        File::options().append(true).create(true).open(self.folder.path().join("log")).unwrap()
     }
 
     pub fn run_with(&self, program: &Path, settings: &[(&str, &str)], stderr: Stdio) -> Running<'_> {
@@ -165,7 +185,10 @@ impl Drop for Running<'_> {
             send(start.pid, Signal::KILL);
         }
         if std::thread::panicking() {
-            eprintln!("--- log ---\n{}--- starts ---\n{:?}", self.place.log(), self.place.started());
+            let (log, starts) = (self.place.log(), self.place.started());
+            let end: Vec<_> = log.lines().rev().take(END_MAX).collect();
+            let last = &starts[starts.len().saturating_sub(END_MAX)..];
+            eprintln!("--- end of the log, last line first ---\n{}\n--- last starts ---\n{last:?}", end.join("\n"));
         }
     }
 }
@@ -194,6 +217,36 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// True where the command succeeds. Otherwise the test that asks has nothing to test with, and says so.
+pub fn can(what: &str, program: &str, arguments: &[&str]) -> bool {
+    let tried = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let can = tried.is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("passed over: {what} is not possible here");
+    }
+    can
+}
+
+/// Where `strace` can be had, the words that run a program under it, with these injections. The program keeps the number
+/// of the process that was started. System calls of its children are left alone.
+pub fn strace(injections: &[&str]) -> Option<String> {
+    can("strace", "strace", &["-qq", "-o", "/dev/null", "true"]).then(|| {
+        let injections: String = injections.iter().map(|injection| format!(" -e 'inject={injection}'")).collect();
+        format!("exec strace -D -qq -o /dev/null{injections}")
+    })
+}
+
+/// A number that the environment may raise, for a long run of a test by hand.
+pub fn rounds(variable: &str, default: usize) -> usize {
+    std::env::var_os(variable).and_then(|value| value.to_str()?.parse().ok()).unwrap_or(default)
+}
+
+/// The children of a process.
+pub fn children(pid: u32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
 /// Looks for a while that something stays so.

@@ -9,7 +9,8 @@ use contract::{Home, env};
 pub const HELP: &str = "\
 Keeps the newest good Tentacle of this machine running.
 
-Usage: suction-cup [--home DIR]
+Usage: suction-cup [--home DIR]         Run
+       suction-cup status [--home DIR]  Tell what runs, which versions are installed, and the last words
 
 Options:
   --home DIR  The home folder [default: OCTOPUS_TENTACLE_HOME, else /var/lib/octopus/tentacle]
@@ -18,6 +19,7 @@ Options:
 
 TERM and INT end the Tentacle and then Suction Cup. Numbers can be set by environment variables SUCTION_CUP_*.
 Exit codes: 0 told to end, 2 wrong command line, 75 another Suction Cup has this home folder.
+Exit codes of status: 0 a Tentacle runs, 3 none runs, 4 that is not known.
 ";
 
 /// What the command line asks for.
@@ -25,6 +27,8 @@ Exit codes: 0 told to end, 2 wrong command line, 75 another Suction Cup has this
 pub enum Command {
     /// Run with this home folder.
     Run(PathBuf),
+    /// Tell what goes on in this home folder.
+    Status(PathBuf),
     /// Print the version.
     Version,
     /// Print the help.
@@ -41,9 +45,10 @@ pub fn variable(name: &str) -> Option<OsString> {
 /// Reads the arguments, without the program's name. `get` looks up an environment variable.
 pub fn read(arguments: impl IntoIterator<Item = OsString>, get: impl Fn(&str) -> Option<OsString>) -> Command {
     let mut arguments = arguments.into_iter();
-    let mut home = None;
+    let (mut home, mut command): (_, fn(PathBuf) -> Command) = (None, Command::Run);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
+            Some("status") => command = Command::Status,
             Some("--help" | "-h") => return Command::Help,
             Some("--version" | "-V") => return Command::Version,
             Some("--home") => match arguments.next() {
@@ -57,7 +62,7 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, get: impl Fn(&str) ->
         }
     }
     let home = home.or_else(|| get(env::TENTACLE_HOME).map(PathBuf::from));
-    Command::Run(home.unwrap_or_else(|| PathBuf::from(Home::SERVICE)))
+    command(home.unwrap_or_else(|| PathBuf::from(Home::SERVICE)))
 }
 
 #[cfg(test)]
@@ -74,6 +79,8 @@ mod tests {
         assert_eq!(command(&["--home=/a"], Some("/b")), Command::Run("/a".into()));
         assert_eq!(command(&[], Some("/b")), Command::Run("/b".into()));
         assert_eq!(command(&[], None), Command::Run(Home::SERVICE.into()));
+        assert_eq!(command(&["status", "--home", "/a"], Some("/b")), Command::Status("/a".into()));
+        assert_eq!(command(&["status"], None), Command::Status(Home::SERVICE.into()));
     }
 
     #[test]

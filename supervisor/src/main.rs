@@ -4,14 +4,18 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use suction_cup::args::{self, Command};
-use suction_cup::run;
 use suction_cup::settings::Settings;
+use suction_cup::{run, status};
 
 fn main() -> ExitCode {
     match args::read(std::env::args_os().skip(1), args::variable) {
         Command::Run(home) => {
             let (settings, complaints) = Settings::read(args::variable);
             ExitCode::from(run::run(&home, settings, &complaints))
+        }
+        Command::Status(home) => {
+            let report = status::look(&home);
+            if say(&report.text) == ExitCode::SUCCESS { ExitCode::from(report.exit) } else { ExitCode::FAILURE }
         }
         Command::Version => say(&format!("suction-cup {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Help => say(args::HELP),

@@ -10,6 +10,7 @@ use contract::Home;
 use crate::bundle;
 use crate::machine::{Ask, Effect, Event, Machine};
 use crate::settings::Settings;
+use crate::status::note::{Note, Process};
 use crate::sys::{self, Children, Lock, LockError, Signals};
 
 /// The exit code after TERM or INT.
@@ -38,9 +39,9 @@ pub fn run(home: &Path, settings: Settings, complaints: &[String]) -> u8 {
         Err(code) => return code,
     };
     children.keep_spare();
-    let mut shell = Shell { home, signals, children, origin: Instant::now(), last_words: None };
+    let mut shell = Shell::new(home, signals, children);
     let mut machine = Machine::new(settings);
-    while let Some(event) = shell.answer(machine.ask()) {
+    while let Some(event) = shell.answer(&machine) {
         for effect in machine.step(event, shell.now()) {
             shell.perform(effect, &mut machine);
         }
@@ -82,23 +83,42 @@ struct Shell {
     origin: Instant,
     /// Gathered at a child's end, written when there is time: a launch comes first.
     last_words: Option<Vec<u8>>,
+    /// What the next note for `suction-cup status` says beside the state, and the last note.
+    said: String,
+    note: String,
+    own: Option<Process>,
+    /// The system's monotonic clock at `origin`.
+    system_origin: Duration,
 }
 
 impl Shell {
+    fn new(home: Home, signals: Signals, children: Children) -> Self {
+        Self {
+            home,
+            signals,
+            children,
+            origin: Instant::now(),
+            last_words: None,
+            said: String::new(),
+            note: String::new(),
+            own: sys::process(std::process::id()),
+            system_origin: sys::monotonic(),
+        }
+    }
+
     /// The monotonic time since the start.
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }
 
     /// Does the one thing that the machine asks for. `None` is the end.
-    fn answer(&mut self, ask: Ask) -> Option<Event> {
+    fn answer(&mut self, machine: &Machine) -> Option<Event> {
+        let ask = machine.ask();
         if ask != Ask::Exit && self.signals.take_stop() {
             return Some(Event::Stop);
         }
-        if matches!(ask, Ask::Wait(_) | Ask::Exit)
-            && let Some(words) = self.last_words.take()
-        {
-            sys::keep_last_words(&self.home, &words);
+        if matches!(ask, Ask::Wait(_) | Ask::Exit) {
+            self.write_down(machine);
         }
         Some(match ask {
             Ask::Bundle => self.bundle(),
@@ -117,6 +137,20 @@ impl Shell {
             Ask::Wait(until) => self.wait(until),
             Ask::Exit => return None,
         })
+    }
+
+    /// What may wait until nothing is more urgent: last words, and the note for `suction-cup status`.
+    fn write_down(&mut self, machine: &Machine) {
+        if let Some(words) = self.last_words.take() {
+            sys::keep_last_words(&self.home, &words);
+        }
+        let note = Note::of(machine.state(), self.system_origin, self.now());
+        let child = if note.version.is_some() { self.children.process() } else { None };
+        let text = Note { writer: self.own, child, said: self.said.clone(), ..note }.to_text();
+        if text != self.note {
+            sys::keep_status(&self.home, &text);
+            self.note = text;
+        }
     }
 
     fn wait(&mut self, until: Option<Duration>) -> Event {
@@ -144,7 +178,10 @@ impl Shell {
 
     fn perform(&mut self, effect: Effect, machine: &mut Machine) {
         match effect {
-            Effect::Log(line) => sys::log(&line),
+            Effect::Log(line) => {
+                sys::log(&line);
+                self.said = line;
+            }
             Effect::Reject { version, kind, sentence } => match sys::reject(&self.home, &version, kind, &sentence) {
                 Ok(()) => machine.rejection_written(&version),
                 Err(error) => sys::log(&format!("the verdict on {version} stands in memory only: {error}")),

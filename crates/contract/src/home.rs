@@ -113,6 +113,11 @@ impl Home {
         self.supervisor().join("last-words")
     }
 
+    /// What Suction Cup does, for its own `status` command alone: its form is no part of the contract.
+    pub fn status(&self) -> PathBuf {
+        self.supervisor().join("status")
+    }
+
     /// `tentacle.toml`: Tentacle's settings.
     pub fn config(&self) -> PathBuf {
         self.0.join("tentacle.toml")
@@ -170,6 +175,7 @@ mod tests {
         assert_eq!(of(home.withdrawn(&version)), "/h/supervisor/1.0.0-rc.withdrawn");
         assert_eq!(of(home.stderr()), "/h/supervisor/stderr");
         assert_eq!(of(home.last_words()), "/h/supervisor/last-words");
+        assert_eq!(of(home.status()), "/h/supervisor/status");
         assert_eq!(of(home.packages()), "/h/Packages");
         assert_eq!(of(home.work()), "/h/Work");
         let package = home.package(&"Production".parse().unwrap(), &"Acme.Web".parse().unwrap());

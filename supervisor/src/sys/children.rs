@@ -26,6 +26,7 @@ use super::files::open_stderr;
 use super::signals::Signals;
 use crate::end::End;
 use crate::machine::Fault;
+use crate::status::note::Process;
 
 /// Ended processes that are reaped in one go. What is left is reaped in the next, after a look at the signals.
 const REAP_MAX: usize = 1024;
@@ -226,6 +227,11 @@ impl Children {
             return Reaped::Child(End::Unknown);
         }
         Reaped::Nothing
+    }
+
+    /// The child's process, if one runs.
+    pub fn process(&self) -> Option<Process> {
+        super::process(u32::try_from(self.child.as_ref()?.pid.as_raw_nonzero().get()).ok()?)
     }
 
     /// Asks the child to end.

@@ -26,6 +26,12 @@ const REJECTED_TEMPORARY: &str = ".rejected.tmp";
 /// Where last words are written before they get their name.
 const LAST_WORDS_TEMPORARY: &str = ".last-words.tmp";
 
+/// Where the note for `suction-cup status` is written before it gets its name.
+const STATUS_TEMPORARY: &str = ".status.tmp";
+
+/// Most bytes of a small file that are read, for people.
+const SMALL_MAX: u64 = 16 * 1024;
+
 /// Names that are taken from the bundle's folder. Those beyond are left out: an installer puts one file there.
 const BUNDLE_NAMES_MAX: usize = 1_000;
 
@@ -147,6 +153,30 @@ pub fn gather_last_words(home: &Home, sentence: &str) -> Vec<u8> {
 pub fn keep_last_words(home: &Home, words: &[u8]) {
     if write_beside(home, LAST_WORDS_TEMPORARY, words).is_ok() {
         let _ = fs::rename(home.supervisor().join(LAST_WORDS_TEMPORARY), home.last_words());
+    }
+}
+
+/// Writes the note for `suction-cup status`. If that cannot be done nothing is lost but an answer.
+pub fn keep_status(home: &Home, text: &str) {
+    if write_beside(home, STATUS_TEMPORARY, text.as_bytes()).is_ok() {
+        let _ = fs::rename(home.supervisor().join(STATUS_TEMPORARY), home.status());
+    }
+}
+
+/// The beginning of a small file, for people; `None` where there is none.
+pub fn read_small(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    open(OpenOptions::new().read(true), path).ok()?.take(SMALL_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether there is a home folder with marks that may be looked at; if not, why.
+pub fn can_read(home: &Home) -> Result<(), String> {
+    fs::read_dir(home.path()).map_err(|error| error.to_string())?;
+    match fs::read_dir(home.supervisor()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error.to_string()),
+        // Whatever else is wrong with it is told with the versions.
+        _ => Ok(()),
     }
 }
 

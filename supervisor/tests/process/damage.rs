@@ -23,10 +23,10 @@ const DAMAGES: [(&str, Damage); 7] = [
 /// Every file that Suction Cup reads or writes, of the version `2.0.0` where it is a version's.
 fn files(place: &Place) -> Vec<PathBuf> {
     let (home, version) = (&place.home, "2.0.0".parse().unwrap());
-    let temporary = [".rejected.tmp", ".last-words.tmp"].map(|name| home.supervisor().join(name));
+    let temporary = [".rejected.tmp", ".last-words.tmp", ".status.tmp"].map(|name| home.supervisor().join(name));
     let of_version =
         [home.proven(&version), home.rejected(&version), home.withdrawn(&version), home.launches(&version)];
-    [home.stderr(), home.last_words()].into_iter().chain(of_version).chain(temporary).collect()
+    [home.stderr(), home.last_words(), home.status()].into_iter().chain(of_version).chain(temporary).collect()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::{Place, UNLIMITED, rounds, wait_until, write_program};
 
 /// The restarts of a default run; `OCTOPUS_TEST_RESTARTS=100000` is a long one.
-const RESTARTS: usize = 1_500;
+const RESTARTS: usize = 600;
 
 /// What anonymous memory may differ by, in KiB: the kernel counts it in batches for each core.
 const MEMORY_NOISE: u64 = 128;

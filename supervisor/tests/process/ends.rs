@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::{PROVE, Place, STAY, UNLIMITED, can, is_alive, send, wait_until, write_program};
+use crate::support::{ONE_LAUNCH, PROVE, Place, STAY, UNLIMITED, can, is_alive, send, wait_until, write_program};
 
 /// Signals 1 to 31 that do not end a process by default.
 const HARMLESS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
@@ -131,7 +131,7 @@ fn a_loader_that_finds_no_library_has_its_say_in_the_last_words() {
     let place = Place::new();
     place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", "");
     put(&place, "2.0.0", &program);
-    let _cup = place.run(&[]);
+    let _cup = place.run(&ONE_LAUNCH);
     place.wait_for_starts(1);
     let words = place.read(&place.home.last_words());
     assert!(words.starts_with("2.0.0 ended with exit code 127 after "), "{words}");

@@ -13,5 +13,6 @@ mod life;
 mod lock;
 mod namespaces;
 mod signals;
+mod status;
 mod support;
 mod system_calls;

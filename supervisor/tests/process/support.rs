@@ -21,6 +21,9 @@ pub const SUCTION_CUP: &str = env!("CARGO_BIN_EXE_suction-cup");
 /// Settings with which crashes bring no wait, for tests that make many.
 pub const UNLIMITED: [(&str, &str); 2] = [("SUCTION_CUP_CRASH_LIMIT", "1000"), ("SUCTION_CUP_CRASH_WINDOW_MS", "1")];
 
+/// A setting with which a version on probation falls at its first end, for tests that need a fall and no times.
+pub const ONE_LAUNCH: [(&str, &str); 1] = [("SUCTION_CUP_PROBATION_LAUNCHES", "1")];
+
 /// A script's last line for a Tentacle that runs for longer than any test looks at it.
 pub const STAY: &str = "exec sleep 25";
 

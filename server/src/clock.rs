@@ -1,7 +1,8 @@
 //! Time as a value. What decides takes a [`Timestamp`] as a parameter; only the shell asks a [`Clock`] for one.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment: microseconds since the Unix epoch, UTC.
 #[derive(
@@ -42,6 +43,9 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Timestamp;
+
+    /// How long ago some moment of this process was, always the same one. Nobody can set this.
+    fn elapsed(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -53,6 +57,30 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
+
+    fn elapsed(&self) -> Duration {
+        static BEGUN: OnceLock<Instant> = OnceLock::new();
+        BEGUN.get_or_init(Instant::now).elapsed()
+    }
+}
+
+/// A smaller difference between two ways to measure the time is drift, and not a clock that was set.
+const STEP_MIN: Duration = Duration::from_secs(2);
+
+/// Notices when the clock is set. A computer that slept looks the same, and is treated the same: nothing went on.
+#[derive(Debug, Default)]
+pub struct StepWatch(Option<(Timestamp, Duration)>);
+
+impl StepWatch {
+    /// By how many microseconds the clock was set forward since the last look, back where it is negative; 0 where it was
+    /// not.
+    pub fn look(&mut self, clock: &dyn Clock) -> i64 {
+        let (now, elapsed) = (clock.now(), clock.elapsed());
+        let Some((then, before)) = self.0.replace((now, elapsed)) else { return 0 };
+        let should_be = then.after(elapsed.saturating_sub(before));
+        let step = now.0.saturating_sub(should_be.0);
+        if Duration::from_micros(step.unsigned_abs()) < STEP_MIN { 0 } else { step }
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +90,28 @@ mod tests {
     #[test]
     fn a_moment_is_written_as_the_rest_api_wants_it() {
         assert_eq!(Timestamp(1_795_428_000_123_456).rfc3339(), "2026-11-23T10:00:00.123+00:00");
+    }
+
+    /// A clock on the wall and a stopwatch, in seconds.
+    struct Both(i64, u64);
+
+    impl Clock for Both {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0 * 1_000_000)
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::from_secs(self.1)
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_noticed_and_one_that_drifts_is_not() {
+        let mut watch = StepWatch::default();
+        let looks = [(100, 5, 0), (110, 15, 0), (116, 20, 0), (3_721, 25, 3_600), (130, 30, -3_596), (135, 35, 0)];
+        for (now, elapsed, step) in looks {
+            assert_eq!(watch.look(&Both(now, elapsed)), step * 1_000_000, "at {now}");
+        }
     }
 
     #[test]

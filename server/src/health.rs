@@ -67,9 +67,10 @@ struct Well {
 
 /// Checks the machines whose check is due. True if there may be more.
 async fn check_due(app: &App, well: &mut HashMap<MachineId, Well>) -> Result<bool, DbError> {
-    let before = Timestamp(app.clock.now().0 - i64::try_from(app.health_interval.as_micros()).unwrap_or(i64::MAX));
+    let now = app.clock.now();
+    let before = Timestamp(now.0 - i64::try_from(app.health_interval.as_micros()).unwrap_or(i64::MAX));
     let mut conn = app.db.read().await?;
-    let due = facts_due(&mut conn, before, BATCH).await?;
+    let due = facts_due(&mut conn, before, now, BATCH).await?;
     if due.is_empty() {
         return Ok(false);
     }

@@ -26,11 +26,13 @@ pub async fn inventory_record(
 ) -> Result<Facts, DbError> {
     let mut tx = app.db.write().await?;
     let before = facts_get(&mut tx, machine).await?;
-    if let Some(newer) = before.clone().filter(|facts| facts.tried_at > tried_at) {
+    let now = app.clock.now();
+    // One from the future was written before the clock was set back: it is not newer.
+    if let Some(newer) = before.clone().filter(|facts| facts.tried_at > tried_at && facts.tried_at <= now) {
         // Two loops asked at once, and this is the answer to the earlier question.
         return Ok(newer);
     }
-    let facts = facts_after(before.as_ref(), tried_at, app.clock.now(), outcome);
+    let facts = facts_after(before.as_ref(), tried_at, now, outcome);
     facts_put(&mut tx, machine, &facts).await?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(machine));

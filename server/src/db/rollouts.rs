@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use crate::rollout::state::{Phase, Rollout, RolloutMachine, RolloutState, WaitReason};
+use crate::rollout::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, WaitReason};
 
 /// The name of the setting that holds the highest generation this portal ever issued.
 const GENERATION: &str = "generation";
@@ -74,6 +74,7 @@ struct Row {
     state_reason: String,
     cancel_requested_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
+    revision: i64,
 }
 
 #[derive(FromRow)]
@@ -168,13 +169,17 @@ pub async fn rollout_count(conn: &mut Connection, space: SpaceId) -> Result<u64,
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Every rollout that the orchestrator has to look at, oldest first: those that are not over, and those that are over
-/// but for machines that were offline.
+/// Every rollout that the orchestrator has to look at, oldest first: those that are not over, those that are over but
+/// for machines that were offline, and those whose lost machines may turn up. A lost machine that was deleted, or that a
+/// newer rollout has, is not waited for.
 pub async fn rollout_open(conn: &mut Connection) -> Result<Vec<Rollout>, DbError> {
     let sql = format!(
         "{SELECT} WHERE r.state IN ('Running', 'Paused')
          OR (r.state IN ('Completed', 'CompletedWithFailures') AND EXISTS (SELECT 1 FROM rollout_machines m WHERE m.rollout_id = r.id
              AND m.phase IN ('Waiting', 'Checking', 'Uploading', 'Installing', 'Restarting', 'Proving')))
+         OR EXISTS (SELECT 1 FROM rollout_machines m JOIN machines h ON h.id = m.machine_id
+             WHERE m.rollout_id = r.id AND m.phase = 'Lost' AND NOT EXISTS
+                 (SELECT 1 FROM rollout_machines n WHERE n.machine_id = m.machine_id AND n.rollout_id > m.rollout_id))
          ORDER BY r.id"
     );
     let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *conn).await?;
@@ -190,6 +195,9 @@ pub async fn rollout_machines_live(
     let mut live: HashMap<MachineId, (RolloutId, RolloutMachine)> = HashMap::new();
     for rollout in rollout_open(conn).await?.into_iter().filter(|rollout| rollout.space == space) {
         for machine in rollout.machines {
+            if rollout.state.is_completed() && machine.phase.kind() == PhaseKind::Lost {
+                continue;
+            }
             let at_it = |phase: &Phase| phase.kind().is_in_flight();
             if live.get(&machine.machine).is_none_or(|(_, other)| !at_it(&other.phase) || at_it(&machine.phase)) {
                 live.insert(machine.machine, (rollout.id, machine));
@@ -279,7 +287,8 @@ pub async fn rollout_set_state(
 ) -> Result<(), DbError> {
     let completed = state.is_completed().then_some(now);
     sqlx::query(
-        "UPDATE rollouts SET state = $2, state_reason = $3, state_since = $4, completed_at = COALESCE(completed_at, $5)
+        "UPDATE rollouts SET state = $2, state_reason = $3, state_since = $4, completed_at = COALESCE(completed_at, $5),
+                revision = revision + 1
          WHERE id = $1",
     )
     .bind(id)
@@ -294,8 +303,20 @@ pub async fn rollout_set_state(
 
 /// Writes down the wish to cancel a rollout.
 pub async fn rollout_cancel_request(conn: &mut Connection, id: RolloutId, now: Timestamp) -> Result<(), DbError> {
-    let wish = "UPDATE rollouts SET cancel_requested_at = COALESCE(cancel_requested_at, $2) WHERE id = $1";
+    let wish = "UPDATE rollouts SET cancel_requested_at = COALESCE(cancel_requested_at, $2), revision = revision + 1
+                WHERE id = $1";
     sqlx::query(wish).bind(id).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// The revision of a rollout; `None` where there is none.
+pub async fn rollout_revision(conn: &mut Connection, id: RolloutId) -> Result<Option<i64>, DbError> {
+    Ok(sqlx::query_scalar("SELECT revision FROM rollouts WHERE id = $1").bind(id).fetch_optional(conn).await?)
+}
+
+/// Makes every plan that was made before worthless.
+pub async fn rollout_revise(conn: &mut Connection, id: RolloutId) -> Result<(), DbError> {
+    sqlx::query("UPDATE rollouts SET revision = revision + 1 WHERE id = $1").bind(id).execute(conn).await?;
     Ok(())
 }
 
@@ -357,6 +378,7 @@ impl Row {
             state_reason: self.state_reason,
             cancel_requested_at: self.cancel_requested_at,
             completed_at: self.completed_at,
+            revision: self.revision,
             machines: machines.into_iter().map(MachineRow::read).collect::<Result<_, _>>()?,
         })
     }

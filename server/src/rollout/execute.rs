@@ -10,16 +10,18 @@ use contract::Version;
 use octopus_proto::{RefusalKind, Ticket, UpgradeOrder, WorkState};
 use tokio::task::AbortHandle;
 
+use super::gate::is_halted;
 use super::orchestrator::log_step;
-use super::plan::{Outcome, enter, settle};
+use super::settle::{Outcome, enter, settle};
 use super::state::{Command, Phase, Rollout, RolloutMachine};
 use crate::app::App;
-use crate::db::DbError;
 use crate::db::facts::facts_get;
 use crate::db::machines::machine_get;
 use crate::db::rollouts::{
-    RolloutPackage, generation_issued, generation_put, rollout_machine_get, rollout_machine_update, rollout_packages,
+    RolloutPackage, generation_issued, generation_put, rollout_get, rollout_machine_get, rollout_machine_update,
+    rollout_packages, rollout_revise, rollout_revision,
 };
+use crate::db::{Connection, DbError};
 use crate::health::machine_check;
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
 use crate::live::Change;
@@ -73,6 +75,7 @@ impl Calls {
             space: rollout.space,
             task: rollout.task,
             target: rollout.target.clone(),
+            revision: rollout.revision,
             machine,
         };
         let call = tokio::spawn(async move {
@@ -117,6 +120,8 @@ struct One {
     space: SpaceId,
     task: TaskId,
     target: Version,
+    /// The rollout's when the call was planned.
+    revision: i64,
     machine: MachineId,
 }
 
@@ -164,6 +169,9 @@ impl One {
         }
         // The generation is committed together with the command, and both before the command is sent.
         let mut tx = self.app.db.write().await?;
+        if !self.may_command(&mut tx).await? {
+            return Ok(());
+        }
         let generation = generation_issued(&mut tx).await?.max(report.generation) + 1;
         generation_put(&mut tx, generation).await?;
         let command = Command {
@@ -175,6 +183,15 @@ impl One {
         self.write_in(tx, Outcome::Uploaded(command)).await
     }
 
+    /// True where nobody stopped the rollout while the package was on its way.
+    async fn may_command(&self, conn: &mut Connection) -> Result<bool, DbError> {
+        if rollout_revision(conn, self.rollout).await? == Some(self.revision) {
+            return Ok(true);
+        }
+        let rollout = rollout_get(conn, self.space, self.rollout).await?;
+        Ok(rollout.is_some_and(|rollout| !is_halted(&rollout)))
+    }
+
     /// Sends the command and follows it. The same ticket again starts nothing, so this may be done any number of times.
     async fn install(&self, target: &Target, command: &Command, package: &RolloutPackage) -> Outcome {
         let Some(order) = self.order(command, package) else {
@@ -183,15 +200,13 @@ impl One {
         let ticket = order.ticket.clone();
         match self.app.tentacles.upgrade(target, order).await {
             Ok(()) => {}
-            Err(CallError::Refused(refusal)) => return refused(&refusal),
-            Err(error) => return Outcome::Broken(error.to_string()),
+            Err(error) => return not_told(&error),
         }
         let mut after = 0;
         loop {
             let progress = match self.app.tentacles.watch(target, &ticket, after, WATCH_WAIT).await {
                 Ok(progress) => progress,
-                Err(CallError::Refused(refusal)) => return refused(&refusal),
-                Err(error) => return Outcome::Broken(error.to_string()),
+                Err(error) => return not_told(&error),
             };
             after = progress.last;
             match progress.state {
@@ -254,11 +269,26 @@ impl One {
         };
         if rollout_machine_update(&mut tx, self.rollout, &next).await? {
             log_step(&mut tx, self.task, &row, &next, now).await?;
+            if next.phase.kind().is_failure() {
+                rollout_revise(&mut tx, self.rollout).await?;
+            }
             tx.commit().await.map_err(DbError::from)?;
             let told = [Change::Machine(self.machine), Change::Rollout(self.rollout), Change::Task(self.task)];
             told.into_iter().for_each(|change| self.app.live.tell(change));
         }
         Ok(())
+    }
+}
+
+/// What it means that a machine did not tell what became of the command.
+fn not_told(error: &CallError) -> Outcome {
+    match error {
+        CallError::Refused(refusal) => refused(refusal),
+        CallError::Closed { sentence } => Outcome::Gone(sentence.clone()),
+        CallError::Unreachable { .. }
+        | CallError::Untrusted { .. }
+        | CallError::TimedOut { .. }
+        | CallError::Protocol { .. } => Outcome::Broken(error.to_string()),
     }
 }
 

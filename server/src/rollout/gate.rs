@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::plan::{Action, Limits, Observation, is_watched};
+use super::plan::{Action, Limits, Observation};
+use super::settle::is_watched;
 use super::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, WaitReason};
 use crate::clock::Timestamp;
 use crate::ids::MachineId;
@@ -17,15 +18,20 @@ const RETRY_INTERRUPTED: Duration = Duration::from_secs(5);
 /// How long a machine that is busy or unwell waits before it is looked at again.
 const RETRY_BUSY: Duration = Duration::from_secs(30);
 
+/// True where nobody may be commanded any more: it is paused or cancelled, or its budget is spent.
+pub(super) fn is_halted(rollout: &Rollout) -> bool {
+    let closed = matches!(rollout.state, RolloutState::Paused | RolloutState::Cancelled);
+    let spent = rollout.count(PhaseKind::is_failure) >= rollout.failure_budget as usize;
+    closed || spent || rollout.cancel_requested_at.is_some()
+}
+
 /// Which waiting machines begin now.
 pub(super) fn starts(
     next: &mut Rollout,
     observations: &HashMap<MachineId, Observation>,
     now: Timestamp,
 ) -> Vec<Action> {
-    let failures = next.count(PhaseKind::is_failure);
-    let open = !matches!(next.state, RolloutState::Paused | RolloutState::Cancelled);
-    if !open || next.cancel_requested_at.is_some() || failures >= next.failure_budget as usize {
+    if is_halted(next) {
         return Vec::new();
     }
     let one_is_proven = next.count(|kind| kind == PhaseKind::Upgraded) > 0;
@@ -84,6 +90,10 @@ pub(super) fn state_after(next: &Rollout, now: Timestamp) -> Option<Action> {
         return if in_flight == 0 { set(RolloutState::Cancelled, String::new()) } else { None };
     }
     match next.state {
+        RolloutState::CompletedWithFailures if failures == 0 && in_flight == 0 && !will_start => {
+            // What was lost turned up well.
+            set(RolloutState::Completed, String::new())
+        }
         RolloutState::Cancelled | RolloutState::CompletedWithFailures => None,
         RolloutState::Running | RolloutState::Paused | RolloutState::Completed
             if in_flight == 0 && !will_start && !is_watching =>

@@ -11,15 +11,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::{Calls, Job};
-use super::plan::{Action, Elsewhere, Limits, Observation, enter, intend, plan, task_state};
+use super::plan::{Action, Elsewhere, Limits, Observation, plan};
+use super::settle::{enter, intend, lag, shift, task_state};
 use super::state::{Phase, PhaseKind, Rollout, RolloutState};
 use crate::app::App;
-use crate::clock::Timestamp;
+use crate::clock::{StepWatch, Timestamp};
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
 use crate::db::rollouts::{
-    generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_packages, rollout_set_state,
+    generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_packages, rollout_revision,
+    rollout_set_state,
 };
 use crate::db::tasks::{task_begin, task_end, task_get, task_log_append};
 use crate::db::{Connection, DbError};
@@ -39,7 +41,21 @@ const TICK_MIN: Duration = Duration::from_millis(20);
 /// Runs until `stop`. Calls under way are dropped then; each is made again by the next portal process.
 pub async fn run(app: App, stop: CancellationToken) {
     let calls = Arc::new(Calls::new(app.clone()));
+    let mut watch = StepWatch::default();
+    watch.look(&*app.clock);
+    // What is not noted yet: at the start it is only known that a moment in the future is wrong.
+    let mut steps = vec![0];
     while !stop.is_cancelled() {
+        steps.extend(Some(watch.look(&*app.clock)).filter(|step| *step != 0));
+        while let Some(step) = steps.first().copied() {
+            match straighten(&app, step).await {
+                Ok(()) => steps.remove(0),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the clock was set, and not noted");
+                    break;
+                }
+            };
+        }
         let tick = match turn(&app, &calls).await {
             Ok(true) => TICK_BUSY,
             Ok(false) => TICK_IDLE,
@@ -55,6 +71,25 @@ pub async fn run(app: App, stop: CancellationToken) {
         }
     }
     calls.abort();
+}
+
+/// After the clock was set by `step` microseconds, sets every moment that the planner looks at likewise. At the start of a
+/// portal (`step` is 0) it is only known that a moment in the future is wrong.
+async fn straighten(app: &App, step: i64) -> Result<(), DbError> {
+    if step != 0 {
+        tracing::warn!(step_us = step, "the clock was set, or the computer slept: no deadline runs from that");
+    }
+    let mut tx = app.db.write().await?;
+    let now = app.clock.now();
+    for rollout in rollout_open(&mut tx).await? {
+        for machine in &rollout.machines {
+            let by = lag(machine, step, now);
+            if by != 0 {
+                rollout_machine_update(&mut tx, rollout.id, &shift(machine, by)).await?;
+            }
+        }
+    }
+    tx.commit().await.map_err(DbError::from)
 }
 
 /// Looks at every open rollout once. True while a machine is in flight or waits for a moment to come.
@@ -124,24 +159,31 @@ async fn apply(
     let mut jobs = Vec::new();
     let mut changes = Vec::new();
     let mut tx = app.db.write().await?;
+    if rollout_revision(&mut tx, rollout.id).await? != Some(rollout.revision) {
+        // Somebody wished otherwise, or something failed, after this plan was made.
+        app.live.poke_orchestrator();
+        return Ok(());
+    }
     for action in actions {
         let job = job(&action);
-        match action {
+        let goes_on = match action {
             Action::Move { machine, to } => {
-                if step(app, &mut tx, &mut next, seen, machine, to, now).await? {
-                    changes.push(Change::Machine(machine));
-                }
+                let stepped = step(app, &mut tx, &mut next, seen, machine, to, now).await?;
+                changes.extend(stepped.then_some(Change::Machine(machine)));
+                stepped
             }
             Action::SetState { state, reason } => {
                 set_state(app, &mut tx, &mut next, seen, state, reason, now).await?;
                 changes.push(Change::Rollout(rollout.id));
+                true
             }
             Action::Observe { machine }
             | Action::Upload { machine }
             | Action::Install { machine }
             | Action::Confirm { machine, .. } => write_intent(app, &mut tx, &mut next, machine, now).await?,
-        }
-        jobs.extend(job);
+        };
+        // A call whose intent is not written down is not made.
+        jobs.extend(job.filter(|_| goes_on));
     }
     let task_changed = sync_task(&mut tx, &next, now).await?;
     tx.commit().await.map_err(DbError::from)?;
@@ -249,21 +291,23 @@ async fn set_state(
     task_log_append(conn, next.task, None, at, category, &format!("{}: {because}", state.word())).await.map(|_| ())
 }
 
-/// Writes down that a call is about to be made.
+/// Writes down that a call is about to be made. False if somebody else wrote first.
 async fn write_intent(
     app: &App,
     conn: &mut Connection,
     next: &mut Rollout,
     id: MachineId,
     now: Timestamp,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let rollout = next.id;
-    let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(()) };
-    *machine = intend(machine, &app.rollout, now);
-    if rollout_machine_update(conn, rollout, machine).await? {
-        machine.revision += 1;
+    let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(false) };
+    let intent = intend(machine, &app.rollout, now);
+    if !rollout_machine_update(conn, rollout, &intent).await? {
+        return Ok(false);
     }
-    Ok(())
+    *machine = intent;
+    machine.revision += 1;
+    Ok(true)
 }
 
 /// Brings the task that shows the rollout's log in line with it. True if it changed.

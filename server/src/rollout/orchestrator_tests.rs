@@ -5,16 +5,15 @@ use std::time::Instant;
 use contract::{Sha256, Thumbprint, Version};
 
 use super::*;
-use crate::clock::SystemClock;
 use crate::db::environments::environment_insert;
 use crate::db::machines::machine_insert;
 use crate::db::packages::package_insert;
 use crate::db::rollouts::rollout_get;
 use crate::model::{Address, NewEnvironment, NewMachine, NewPackage};
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_cancel, rollout_create};
-use crate::rollout::state::Deadlines;
+use crate::rollout::state::{Command, Deadlines, RolloutMachine};
 use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
-use crate::testing::TestApp;
+use crate::testing::{SetClock, TestApp};
 
 /// Longer than any of these tests takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -29,6 +28,7 @@ fn target() -> Version {
 
 struct Fixture {
     test: TestApp,
+    clock: Arc<SetClock>,
     fleet: FakeTentacles,
 }
 
@@ -36,9 +36,10 @@ impl Fixture {
     /// A portal with `count` machines at the old version, a package of the target, and no loop running.
     async fn new(count: i64) -> Self {
         let fleet = FakeTentacles::default();
+        let clock = Arc::new(SetClock::default());
         let test = crate::app::App::for_tests().await.with(|inner| {
             inner.tentacles = Arc::new(fleet.clone());
-            inner.clock = Arc::new(SystemClock);
+            inner.clock = clock.clone();
             inner.health_interval = Duration::from_millis(100);
             let ms = Duration::from_millis;
             inner.rollout =
@@ -79,7 +80,7 @@ impl Fixture {
             fleet.machines().insert(machine.id, FakeMachine::running(old()));
         }
         tx.commit().await.unwrap();
-        Self { test, fleet }
+        Self { test, clock, fleet }
     }
 
     async fn roll_out(&self) -> Rollout {
@@ -318,4 +319,124 @@ async fn what_cannot_be_rolled_out_is_refused_with_a_sentence_and_nothing_is_wri
     }
     let mut conn = app.db.read().await.unwrap();
     assert_eq!(crate::db::rollouts::rollout_count(&mut conn, SpaceId::DEFAULT).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_plan_from_before_a_cancel_is_not_carried_out() {
+    let fixture = Fixture::new(1).await;
+    let planned = fixture.roll_out().await;
+    let machine = planned.machines[0].machine;
+    let app = &fixture.test.app;
+    rollout_cancel(app, SpaceId::DEFAULT, planned.id, "somebody").await.unwrap();
+    let calls = Arc::new(Calls::new(app.clone()));
+    let actions = vec![Action::Move { machine, to: Phase::Checking }];
+    apply(app, &calls, &planned, &HashMap::new(), actions).await.unwrap();
+    assert_eq!(fixture.rollout(&planned).await.machines[0].phase.kind(), PhaseKind::Waiting);
+}
+
+#[tokio::test]
+async fn a_machine_whose_package_arrives_after_a_cancel_is_not_commanded() {
+    let fixture = Fixture::new(1).await;
+    let rollout = fixture.roll_out().await;
+    let app = &fixture.test.app;
+    let mut conn = app.db.read().await.unwrap();
+    let machine = machine_list(&mut conn, SpaceId::DEFAULT).await.unwrap().remove(0);
+    drop(conn);
+    crate::health::machine_check(app, &machine).await.unwrap();
+    let mut tx = app.db.write().await.unwrap();
+    let uploading = RolloutMachine { phase: Phase::Uploading, ..rollout.machines[0].clone() };
+    assert!(rollout_machine_update(&mut tx, rollout.id, &uploading).await.unwrap());
+    tx.commit().await.unwrap();
+    let planned = fixture.rollout(&rollout).await;
+    rollout_cancel(app, SpaceId::DEFAULT, rollout.id, "somebody").await.unwrap();
+    let calls = Arc::new(Calls::new(app.clone()));
+    calls.start(&planned, machine.id, Job::Upload);
+    let begun = Instant::now();
+    while calls.is_under_way(machine.id) {
+        assert!(begun.elapsed() < LIMIT);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(fixture.fleet.machines()[&machine.id].packages.len(), 1, "the package had arrived");
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state == RolloutState::Cancelled).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Cancelled), 1);
+    assert!(fixture.fleet.machines()[&machine.id].orders.is_empty());
+    stop.cancel();
+}
+
+/// A year in microseconds.
+const YEAR: i64 = 365 * 24 * 3600 * 1_000_000;
+
+#[tokio::test]
+async fn the_clock_may_be_set_by_a_year_at_any_moment_and_no_machine_is_judged_by_that() {
+    let fixture = Fixture::new(6).await;
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    let health = tokio::spawn(crate::health::run(fixture.test.app.clone(), stop.clone()));
+    let mut steps = [YEAR, -2 * YEAR, YEAR / 2].into_iter().cycle();
+    for upgraded in 1..6 {
+        fixture.until(&rollout, |rollout| rollout.count(|kind| kind == PhaseKind::Upgraded) >= upgraded).await;
+        fixture.clock.0.fetch_add(steps.next().unwrap(), std::sync::atomic::Ordering::SeqCst);
+    }
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 6, "{}", done.summary());
+    stop.cancel();
+    health.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_portal_that_starts_with_its_clock_set_back_goes_on_at_once() {
+    let fixture = Fixture::new(2).await;
+    let rollout = fixture.roll_out().await;
+    let (portal, _) = fixture.start();
+    fixture.until(&rollout, |rollout| rollout.count(|kind| kind == PhaseKind::Proving) > 0).await;
+    portal.abort();
+    let _ = portal.await;
+    fixture.clock.0.fetch_sub(YEAR, std::sync::atomic::Ordering::SeqCst);
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 2, "{}", done.summary());
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_lost_machine_is_looked_at_after_its_rollout_is_over() {
+    let fixture = Fixture::new(1).await;
+    let rollout = fixture.roll_out().await;
+    let mut tx = fixture.test.db.write().await.unwrap();
+    let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "gone".into() };
+    let since = Timestamp(fixture.test.now().0 - YEAR);
+    let phase = Phase::Lost { command: Some(command), reason: "silent".into() };
+    let lost = RolloutMachine { phase, since, ..rollout.machines[0].clone() };
+    rollout_machine_update(&mut tx, rollout.id, &lost).await.unwrap();
+    rollout_set_state(&mut tx, rollout.id, RolloutState::CompletedWithFailures, "", since).await.unwrap();
+    tx.commit().await.unwrap();
+    let (_, stop) = fixture.start();
+    let health = tokio::spawn(crate::health::run(fixture.test.app.clone(), stop.clone()));
+    let done = fixture.until(&rollout, |rollout| rollout.count(|kind| kind == PhaseKind::Failed) == 1).await;
+    assert!(done.machines[0].phase.reason().contains("runs 1.0.0"), "{}", done.machines[0].phase.reason());
+    stop.cancel();
+    health.await.unwrap();
+}
+
+#[tokio::test]
+async fn health_checks_go_on_when_the_clock_was_set_back() {
+    let fixture = Fixture::new(1).await;
+    let app = &fixture.test.app;
+    let mut conn = app.db.read().await.unwrap();
+    let machine = machine_list(&mut conn, SpaceId::DEFAULT).await.unwrap().remove(0);
+    drop(conn);
+    crate::health::machine_check(app, &machine).await.unwrap();
+    fixture.clock.0.fetch_sub(YEAR, std::sync::atomic::Ordering::SeqCst);
+    let stop = CancellationToken::new();
+    let health = tokio::spawn(crate::health::run(app.clone(), stop.clone()));
+    let begun = Instant::now();
+    while facts_list(&mut app.db.read().await.unwrap(), SpaceId::DEFAULT).await.unwrap()[&machine.id].tried_at
+        > app.now()
+    {
+        assert!(begun.elapsed() < LIMIT);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+    health.await.unwrap();
 }

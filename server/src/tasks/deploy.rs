@@ -375,7 +375,8 @@ fn answer_of(error: CallError, other: impl Fn(String) -> Answer) -> Answer {
             RefusalKind::UnknownTicket => Answer::UnknownTicket,
             _ => other(refusal.sentence),
         },
-        CallError::Unreachable { sentence }
+        CallError::Closed { sentence }
+        | CallError::Unreachable { sentence }
         | CallError::TimedOut { sentence }
         | CallError::Untrusted { sentence }
         | CallError::Protocol { sentence } => Answer::Silent(sentence),

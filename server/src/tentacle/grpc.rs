@@ -163,6 +163,9 @@ fn refused_or_silent(error: &ConnectError) -> CallError {
         None => error.to_string(),
     };
     match error {
+        ConnectError::Unreachable { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused => {
+            CallError::Closed { sentence }
+        }
         ConnectError::Unreachable { .. } => CallError::Unreachable { sentence },
         ConnectError::TimedOut { .. } => CallError::TimedOut { sentence },
         ConnectError::WrongCertificate { .. } | ConnectError::NotTrusted { .. } | ConnectError::NotTls { .. } => {
@@ -237,5 +240,23 @@ impl Tentacles for GrpcTentacles {
             let found = tls::discover(&address.to_string(), &self.identity, CONNECT_TIMEOUT).await;
             found.map_err(|error| refused_or_silent(&error))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::Thumbprint;
+
+    use super::*;
+    use crate::ids::MachineId;
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_told_from_silence() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = Address::new("127.0.0.1", port).unwrap();
+        let target = Target { machine: MachineId(1), address, thumbprint: Thumbprint([0; 32]) };
+        let tentacles = GrpcTentacles::new(Arc::new(Identity::generate("tests").unwrap()));
+        let error = tentacles.status(&target).await.unwrap_err();
+        assert!(matches!(error, CallError::Closed { .. }), "{error:?}");
     }
 }

@@ -37,6 +37,12 @@ impl From<&Machine> for Target {
 /// Why a call did not do what it was for. The sentences are for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
+    /// The machine answers, and nothing listens at the port: the process that did is gone.
+    #[error("{sentence}")]
+    Closed {
+        /// What was met.
+        sentence: String,
+    },
     /// Nobody answers, or the connection broke. Unreachable is not down.
     #[error("{sentence}")]
     Unreachable {

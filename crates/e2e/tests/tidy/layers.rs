@@ -17,7 +17,8 @@ const EDGES: [&str; 2] = ["server/src/tentacle/grpc.rs", "agent/src/service.rs"]
 const SQL: [&str; 7] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM ", "PRAGMA ", "WITH ", "CREATE TABLE "];
 
 fn is_pure(source: &Source) -> bool {
-    ["state", "plan", "gate"].iter().any(|name| source.path == format!("server/src/rollout/{name}.rs"))
+    const PURE: [&str; 6] = ["phase", "state", "plan", "advance", "gate", "settle"];
+    PURE.iter().any(|name| source.path == format!("server/src/rollout/{name}.rs"))
 }
 
 /// What the portal shows and answers: a handler writes a wish and pokes a loop.
@@ -28,7 +29,7 @@ fn is_handler(source: &Source) -> bool {
 #[test]
 fn what_decides_does_no_input_or_output() {
     let rule = Rule {
-        advice: "rollout/state.rs and rollout/plan.rs are pure: move the input or output to the orchestrator, and hand \
+        advice: "what decides in rollout/ is pure: move the input or output to the orchestrator, and hand \
                  its result in as a value",
         broken: |source| {
             let all = IMPURE.iter().flat_map(|name| source.lines_with_path(&[name]));
@@ -45,7 +46,7 @@ fn what_decides_does_no_input_or_output() {
 #[test]
 fn what_decides_reads_no_clock() {
     let rule = Rule {
-        advice: "time is a parameter in rollout/state.rs and rollout/plan.rs: take `now` from the caller",
+        advice: "time is a parameter of what decides in rollout/: take `now` from the caller",
         broken: |source| {
             let all = CLOCKS.iter().flat_map(|clock| source.lines_with_path(clock));
             if is_pure(source) { all.collect() } else { Vec::new() }

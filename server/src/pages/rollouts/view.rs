@@ -299,6 +299,7 @@ mod tests {
             state_reason: "1 of 2 failures allowed".into(),
             cancel_requested_at: None,
             completed_at: None,
+            revision: 0,
             machines: phases.into_iter().zip(1..).map(|(phase, number)| machine(number, phase)).collect(),
         }
     }

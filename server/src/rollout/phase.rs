@@ -1,0 +1,368 @@
+//! The phases of a machine in a rollout, and the one table of legal steps, as drawn in `docs/rollout.md`. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::RolloutId;
+
+/// Why a machine waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitReason {
+    /// Its turn has not come.
+    Turn,
+    /// It cannot be reached. It is tried again when it reappears, and never counts as a failure.
+    Offline {
+        /// What the last attempt met, in a sentence.
+        reason: String,
+    },
+    /// It is doing work that must not be killed.
+    Busy {
+        /// What it is doing, in a sentence.
+        reason: String,
+    },
+    /// It has problems of its own, so that nobody could tell whether an upgrade made it worse.
+    Unwell {
+        /// Its first problem, in a sentence.
+        reason: String,
+    },
+    /// It was interrupted before anything was armed, and is tried again.
+    Interrupted {
+        /// What happened, in a sentence.
+        reason: String,
+    },
+    /// It gave the new version up because nobody confirmed it, and the portal had been away. It is tried again.
+    PortalWasAway,
+}
+
+/// Why a machine was left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SkipReason {
+    /// It runs the target version already.
+    UpToDate,
+    /// It runs a newer version. A downgrade is not offered.
+    Newer {
+        /// What it runs.
+        version: String,
+    },
+    /// A newer rollout has it.
+    Superseded {
+        /// That rollout.
+        by: RolloutId,
+    },
+    /// It was disabled or deleted.
+    Withdrawn,
+    /// It was deleted after it was commanded, so nobody will ever know what became of it.
+    Deleted,
+    /// The rollout has no package for its runtime.
+    NoPackage {
+        /// Its runtime.
+        runtime: String,
+    },
+}
+
+/// A command as it was sent. It is written down before it is sent, and is sent again under the same ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Names the command to the machine: the same ticket is the same command.
+    pub ticket: String,
+    /// Higher than that of every command this machine ever got from this portal.
+    pub generation: u64,
+    /// The version that ran when it was sent; the machine refuses it where another one runs.
+    pub expected: String,
+    /// The process that ran when it was sent.
+    pub instance: String,
+}
+
+/// Where one machine of a rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Nothing is being done with it.
+    Waiting(WaitReason),
+    /// It is asked how it is.
+    Checking,
+    /// The package is on its way.
+    Uploading,
+    /// It was told to install the package and end itself.
+    Installing(Command),
+    /// The process that was commanded is gone or about to end; a new one is awaited.
+    Restarting(Command),
+    /// A new process at the target version answered, and must stay well for the proving time.
+    Proving {
+        /// What was commanded; `None` where the machine arrived after a command that was given up as interrupted.
+        command: Option<Command>,
+        /// The new process.
+        instance: String,
+        /// Since when it has been well without a break; `None` while it has problems.
+        well_since: Option<Timestamp>,
+    },
+    /// The new version is proven.
+    Upgraded,
+    /// Suction Cup gave the new version up and launched an older one.
+    FellBack {
+        /// Why, last words of the dead version included.
+        reason: String,
+    },
+    /// It was not upgraded, and why is known.
+    Failed {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// It was reachable and went silent after a command.
+    Lost {
+        /// What was commanded.
+        command: Option<Command>,
+        /// What the last attempt met, in a sentence.
+        reason: String,
+    },
+    /// It was left as it is.
+    Skipped(SkipReason),
+    /// The rollout was cancelled before anything was done with it.
+    Cancelled,
+}
+
+/// A phase without its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PhaseKind {
+    /// See [`Phase::Waiting`].
+    Waiting,
+    /// See [`Phase::Checking`].
+    Checking,
+    /// See [`Phase::Uploading`].
+    Uploading,
+    /// See [`Phase::Installing`].
+    Installing,
+    /// See [`Phase::Restarting`].
+    Restarting,
+    /// See [`Phase::Proving`].
+    Proving,
+    /// See [`Phase::Upgraded`].
+    Upgraded,
+    /// See [`Phase::FellBack`].
+    FellBack,
+    /// See [`Phase::Failed`].
+    Failed,
+    /// See [`Phase::Lost`].
+    Lost,
+    /// See [`Phase::Skipped`].
+    Skipped,
+    /// See [`Phase::Cancelled`].
+    Cancelled,
+}
+
+impl PhaseKind {
+    /// Every kind, in the order of a machine's way.
+    pub const ALL: [Self; 12] = [
+        Self::Waiting,
+        Self::Checking,
+        Self::Uploading,
+        Self::Installing,
+        Self::Restarting,
+        Self::Proving,
+        Self::Upgraded,
+        Self::FellBack,
+        Self::Failed,
+        Self::Lost,
+        Self::Skipped,
+        Self::Cancelled,
+    ];
+
+    /// The word on the wire and in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "Waiting",
+            Self::Checking => "Checking",
+            Self::Uploading => "Uploading",
+            Self::Installing => "Installing",
+            Self::Restarting => "Restarting",
+            Self::Proving => "Proving",
+            Self::Upgraded => "Upgraded",
+            Self::FellBack => "FellBack",
+            Self::Failed => "Failed",
+            Self::Lost => "Lost",
+            Self::Skipped => "Skipped",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// True while something is being done with the machine: it takes a place in the cap.
+    pub fn is_in_flight(self) -> bool {
+        matches!(self, Self::Checking | Self::Uploading | Self::Installing | Self::Restarting | Self::Proving)
+    }
+
+    /// True where it counts against the failure budget.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::FellBack | Self::Failed | Self::Lost)
+    }
+
+    /// True where nothing more happens, except that a lost machine may turn up again.
+    pub fn is_final(self) -> bool {
+        self.is_failure() || matches!(self, Self::Upgraded | Self::Skipped | Self::Cancelled)
+    }
+
+    /// The one table of legal steps. From a phase to itself is legal where its data may change.
+    pub fn may_become(self, next: Self) -> bool {
+        use PhaseKind as K;
+        match self {
+            K::Waiting => matches!(next, K::Waiting | K::Checking | K::Failed | K::Skipped | K::Cancelled),
+            K::Checking => {
+                matches!(next, K::Waiting | K::Uploading | K::Proving | K::Failed | K::Skipped | K::Cancelled)
+            }
+            K::Uploading => {
+                matches!(next, K::Waiting | K::Installing | K::Failed | K::Skipped | K::Cancelled)
+            }
+            K::Installing => {
+                matches!(next, K::Waiting | K::Restarting | K::Proving | K::FellBack | K::Failed | K::Lost | K::Skipped)
+            }
+            K::Restarting => {
+                matches!(next, K::Waiting | K::Proving | K::FellBack | K::Failed | K::Lost | K::Skipped)
+            }
+            K::Proving => {
+                matches!(next, K::Waiting | K::Proving | K::Upgraded | K::FellBack | K::Failed | K::Lost | K::Skipped)
+            }
+            K::Lost => matches!(next, K::Waiting | K::Upgraded | K::FellBack | K::Failed),
+            K::Upgraded | K::FellBack | K::Failed | K::Skipped | K::Cancelled => false,
+        }
+    }
+}
+
+impl fmt::Display for PhaseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A step that the table of legal steps does not know. It is logged with both names and not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a machine cannot go from {from} to {to}")]
+pub struct IllegalStep {
+    /// Where the machine stands.
+    pub from: PhaseKind,
+    /// Where it was to go.
+    pub to: PhaseKind,
+}
+
+impl Phase {
+    /// The phase without its data.
+    pub fn kind(&self) -> PhaseKind {
+        match self {
+            Self::Waiting(_) => PhaseKind::Waiting,
+            Self::Checking => PhaseKind::Checking,
+            Self::Uploading => PhaseKind::Uploading,
+            Self::Installing(_) => PhaseKind::Installing,
+            Self::Restarting(_) => PhaseKind::Restarting,
+            Self::Proving { .. } => PhaseKind::Proving,
+            Self::Upgraded => PhaseKind::Upgraded,
+            Self::FellBack { .. } => PhaseKind::FellBack,
+            Self::Failed { .. } => PhaseKind::Failed,
+            Self::Lost { .. } => PhaseKind::Lost,
+            Self::Skipped(_) => PhaseKind::Skipped,
+            Self::Cancelled => PhaseKind::Cancelled,
+        }
+    }
+
+    /// The command that the machine was given and that may still have an effect.
+    pub fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Installing(command) | Self::Restarting(command) => Some(command),
+            Self::Proving { command, .. } | Self::Lost { command, .. } => command.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Takes a step, if the table knows it.
+    pub fn step(&self, next: Self) -> Result<Self, IllegalStep> {
+        let (from, to) = (self.kind(), next.kind());
+        if from.may_become(to) { Ok(next) } else { Err(IllegalStep { from, to }) }
+    }
+
+    /// What there is to say of the phase, for people; empty where the word says it all.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Waiting(WaitReason::Turn) => "its turn has not come".to_owned(),
+            Self::Waiting(WaitReason::Offline { reason }) => format!("it cannot be reached: {reason}"),
+            Self::Waiting(WaitReason::Busy { reason }) => format!("it is busy: {reason}"),
+            Self::Waiting(WaitReason::Unwell { reason }) => format!("it has problems: {reason}"),
+            Self::Waiting(WaitReason::Interrupted { reason }) => format!("it is tried again: {reason}"),
+            Self::Waiting(WaitReason::PortalWasAway) => {
+                "the portal was away while the new version waited to be confirmed; it is tried again".to_owned()
+            }
+            Self::FellBack { reason } | Self::Failed { reason } | Self::Lost { reason, .. } => reason.clone(),
+            Self::Skipped(SkipReason::UpToDate) => "it runs the target version already".to_owned(),
+            Self::Skipped(SkipReason::Newer { version }) => {
+                format!("it runs {version}, which is newer than the target; a downgrade is not offered")
+            }
+            Self::Skipped(SkipReason::Superseded { by }) => format!("a newer rollout has it: {by}"),
+            Self::Skipped(SkipReason::Withdrawn) => "it was disabled or deleted".to_owned(),
+            Self::Skipped(SkipReason::Deleted) => {
+                "it was deleted in the middle of its upgrade, so what became of that is not known".to_owned()
+            }
+            Self::Skipped(SkipReason::NoPackage { runtime }) => {
+                format!("this portal carries no Tentacle package for its runtime, {runtime}")
+            }
+            Self::Proving { well_since: None, .. } => "it has problems; it must be well before it is proven".to_owned(),
+            Self::Checking
+            | Self::Uploading
+            | Self::Installing(_)
+            | Self::Restarting(_)
+            | Self::Proving { .. }
+            | Self::Upgraded
+            | Self::Cancelled => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The drawing in `docs/rollout.md`, as a table: each row is a phase and everything it may become.
+    const STEPS: [(PhaseKind, &[PhaseKind]); 12] = {
+        use PhaseKind::*;
+        [
+            (Waiting, &[Waiting, Checking, Failed, Skipped, Cancelled]),
+            (Checking, &[Waiting, Uploading, Proving, Failed, Skipped, Cancelled]),
+            (Uploading, &[Waiting, Installing, Failed, Skipped, Cancelled]),
+            (Installing, &[Waiting, Restarting, Proving, FellBack, Failed, Lost, Skipped]),
+            (Restarting, &[Waiting, Proving, FellBack, Failed, Lost, Skipped]),
+            (Proving, &[Waiting, Proving, Upgraded, FellBack, Failed, Lost, Skipped]),
+            (Upgraded, &[]),
+            (FellBack, &[]),
+            (Failed, &[]),
+            (Lost, &[Waiting, Upgraded, FellBack, Failed]),
+            (Skipped, &[]),
+            (Cancelled, &[]),
+        ]
+    };
+
+    #[test]
+    fn every_pair_of_phases_is_legal_or_illegal_as_drawn() {
+        for (from, legal) in STEPS {
+            for to in PhaseKind::ALL {
+                assert_eq!(from.may_become(to), legal.contains(&to), "{from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_illegal_step_names_both_phases_and_is_not_taken() {
+        let error = Phase::Upgraded.step(Phase::Checking).unwrap_err();
+        assert_eq!(error.to_string(), "a machine cannot go from Upgraded to Checking");
+    }
+
+    #[test]
+    fn phases_are_read_as_they_are_written() {
+        let command = Command { ticket: "t".into(), generation: 3, expected: "1.0.0".into(), instance: "i".into() };
+        let phases = [
+            Phase::Waiting(WaitReason::Offline { reason: "no route".into() }),
+            Phase::Proving { command: Some(command.clone()), instance: "j".into(), well_since: Some(Timestamp(5)) },
+            Phase::Lost { command: Some(command), reason: "silent".into() },
+            Phase::Skipped(SkipReason::Superseded { by: RolloutId(4) }),
+        ];
+        for phase in phases {
+            let text = serde_json::to_string(&phase).unwrap();
+            assert_eq!(serde_json::from_str::<Phase>(&text).unwrap(), phase, "{text}");
+        }
+    }
+}

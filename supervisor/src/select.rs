@@ -5,7 +5,7 @@
 use contract::Version;
 
 /// An installed version and everything that is known of it, from the disk and from memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Installed {
     /// The version.
     pub version: Version,
@@ -60,11 +60,11 @@ pub fn stand_in(versions: &[Installed], turn: u32) -> Option<&Installed> {
     proven.get(place).copied()
 }
 
-/// True where `version` has to prove itself: it is not proven and not given up on, and there is another version to go
-/// back to. The first version ever installed therefore has no probation.
+/// True where `version` has to prove itself: it is installed, not proven and not given up on, and there is another version
+/// to go back to. The first version ever installed therefore has no probation.
 pub fn is_on_probation(versions: &[Installed], version: &Version) -> bool {
     let own = versions.iter().find(|one| one.version == *version);
-    let open = own.is_none_or(|one| !one.proven && !one.rejected);
+    let open = own.is_some_and(|one| !one.proven && !one.rejected);
     open && versions.iter().any(|one| one.version != *version && !one.skipped && (one.is_good() || one.proven))
 }
 
@@ -168,7 +168,7 @@ mod tests {
             (&["2.0.0", "1.0.0 rejected"], false),
             (&["2.0.0", "3.0.0 withdrawn"], false),
             (&["2.0.0", "1.0.0 proven skipped"], false),
-            (&["1.0.0"], true),
+            (&["1.0.0"], false),
         ];
         for (lines, expected) in table {
             assert_eq!(is_on_probation(&installed(lines), &v("2.0.0")), *expected, "{lines:?}");

@@ -101,7 +101,7 @@ impl Machine {
         }
     }
 
-    /// What could not be run is tried again.
+    /// What could not be run counts as there again, for the coming choices and for this one.
     fn forget_skips(&mut self) {
         self.memory.forget_skips();
         self.versions.iter_mut().for_each(|one| one.skipped = false);
@@ -135,6 +135,10 @@ impl Machine {
             && let Restart::After(delay) = restart(*ran, &mut self.history, &self.settings, *at)
         {
             until = Some(at.saturating_add(delay));
+            if self.history.turn().is_some() {
+                // Nothing that could be run is of any use, so that what could not be run gets another try.
+                self.forget_skips();
+            }
         }
         let stand_in = self.history.turn().and_then(|turn| stand_in(&self.versions, turn));
         let target = stand_in.map_or(chosen, |one| one.version.clone());

@@ -123,6 +123,19 @@ fn deleting_the_newest_version_while_it_runs_rolls_back_at_its_end() {
 }
 
 #[test]
+fn a_version_that_was_deleted_while_it_runs_is_not_ended() {
+    for is_proven in [false, true] {
+        let mut world = World::new([proven("1.0.0"), unproven("2.0.0")]);
+        world.run(SECOND);
+        world.on_disk(&v("2.0.0")).proven = is_proven;
+        world.disk.pop();
+        world.run(5_000 * SECOND);
+        assert_eq!(world.started(), ["2.0.0"], "its mark cannot be seen any more, so nothing is known against it");
+        assert!(!world.log.iter().any(|line| line.contains("rejected")), "{:?}", world.log);
+    }
+}
+
+#[test]
 fn twenty_upgrades_in_the_window_do_not_wait_and_the_next_start_does() {
     let mut world = World::new([proven("1.0.0")]);
     for patch in 0..25 {
@@ -155,6 +168,34 @@ fn after_five_probes_the_proven_versions_are_tried_and_the_one_that_lives_stays(
     expected.extend(["3.0.0", "2.0.0", "1.0.0"]);
     assert_eq!(world.started(), expected);
     assert_eq!(world.machine.ask(), Ask::Wait(None), "it stays until it ends");
+}
+
+#[test]
+fn a_program_that_could_not_be_run_is_tried_again_when_every_probe_ended_early() {
+    for fault in [Fault::Version, Fault::Busy] {
+        let mut world = World::new([proven("1.0.0"), proven("2.0.0")])
+            .program("1.0.0", crashes())
+            .program("2.0.0", Program::Refuses(fault));
+        world.run(100 * SECOND);
+        world.programs.remove("2.0.0");
+        world.run(10_000 * SECOND);
+        let mut expected = vec!["1.0.0"; 10];
+        expected.push("2.0.0");
+        assert_eq!(world.started(), expected, "{fault:?}");
+        let told = world.log.iter().filter(|line| line.contains("launching 2.0.0 in 300.0 s")).count();
+        assert_eq!(told, 1, "{:?}", world.log);
+        assert_eq!(world.machine.ask(), Ask::Wait(None));
+    }
+}
+
+#[test]
+fn what_can_never_be_run_leaves_the_probes_as_rare_as_they_are() {
+    let mut world = World::new([proven("1.0.0"), proven("2.0.0")])
+        .program("1.0.0", crashes())
+        .program("2.0.0", Program::Refuses(Fault::Version));
+    world.run(100_000 * SECOND);
+    let starts = world.starts.len();
+    assert!((100..1_500).contains(&starts), "{starts} starts in 28 hours");
 }
 
 #[test]

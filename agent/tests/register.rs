@@ -151,8 +151,14 @@ fn a_pinned_thumbprint_lets_only_that_portal_through() {
     let before = settings(&machine);
     let portal = portal(true, |_| ());
     let good = portal.identity.thumbprint().to_string();
-    let output = register(&machine, &portal, &["--server-thumbprint", &Thumbprint([1; 32]).to_string()]);
+    let wrong = Thumbprint([1; 32]).to_string();
+    let output = register(&machine, &portal, &["--server-thumbprint", &wrong]);
     assert!(!output.status.success());
+    let said = words(&output);
+    for part in [good.as_str(), &wrong, "--server-thumbprint", "octopus-server prints at its start"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!said.contains("cannot reach"), "it is no fault of the network: {said}");
     assert_eq!(settings(&machine), before);
     assert!(portal.requests.lock().unwrap().is_empty(), "not even the key was shown");
     let output = register(&machine, &portal, &["--server-thumbprint", &good]);
@@ -165,7 +171,8 @@ fn a_portal_that_says_another_thumbprint_than_it_shows_is_refused() {
     let portal = portal(true, |answers| answers.thumbprint = Thumbprint([9; 32]));
     let shown = portal.identity.thumbprint().to_string();
     let output = register(&machine, &portal, &["--server-thumbprint", &shown]);
-    assert!(!output.status.success() && words(&output).contains("was expected"), "{}", words(&output));
+    let wanted = format!("says its thumbprint is {}, but --server-thumbprint says {shown}", Thumbprint([9; 32]));
+    assert!(!output.status.success() && words(&output).contains(&wanted), "{}", words(&output));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use contract::{Home, Thumbprint};
 use octopus_proto::tls::Identity;
-use portal::{Machine, NewEndpoint, NewMachine, Portal};
+use portal::{COMPARE, Machine, NewEndpoint, NewMachine, Portal};
 
 use crate::config::{self, HomeOption, Settings, variable};
 use crate::{sys, trust};
@@ -48,7 +48,11 @@ async fn register_async(options: config::Register) -> anyhow::Result<ExitCode> {
         Portal::open(&options.server, options.server_thumbprint, api_key(options.api_key_file.as_deref())?).await?;
     let server = portal.thumbprint().await?;
     if let Some(expected) = options.server_thumbprint {
-        ensure!(server == expected, "the portal says its thumbprint is {server}, but {expected} was expected");
+        ensure!(
+            server == expected,
+            "the portal at {} says its thumbprint is {server}, but --server-thumbprint says {expected}. {COMPARE}",
+            options.server
+        );
     }
     let mut environment_ids = Vec::new();
     for environment in &options.environments {

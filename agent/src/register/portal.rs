@@ -20,6 +20,10 @@ const ANSWER_MAX: usize = 4 << 20;
 /// Most environments that are named when the one that is wanted does not exist.
 const ENVIRONMENTS_NAMED: usize = 100;
 
+/// What to do about a thumbprint that is not the expected one.
+pub(super) const COMPARE: &str = "Compare it with the thumbprint that octopus-server prints at its start. If it is the \
+     one shown, give that one; if it is not, somebody else answers at this address: do not register";
+
 /// A portal that was reached, over a connection that is safe to send the API key through.
 pub(super) struct Portal {
     client: Client,
@@ -120,22 +124,34 @@ impl Portal {
         if server.scheme() == "http" && !loopback {
             bail!("{server} is not encrypted, and the API key would be seen by others: use https");
         }
-        let safe = match (pinned, loopback) {
-            (Some(thumbprint), _) => builder().tls_backend_preconfigured(tls::https_config(Some(thumbprint))),
-            (None, true) => builder().tls_backend_preconfigured(tls::https_config(None)),
-            (None, false) => builder(),
-        };
-        match Self::reach(safe, &base).await {
-            Ok(portal) => Ok(portal),
-            // The portal's identity may be behind a certificate of its own for the web.
-            Err(_) if pinned.is_some() && !loopback && Self::reach(builder(), &base).await.is_ok() => {
-                Self::reach(builder(), &base).await
+        let (safe, shown) = match (pinned, loopback) {
+            (None, false) => (builder(), None),
+            (Some(_), _) | (None, true) => {
+                let (config, shown) = tls::https_config(pinned);
+                (builder().tls_backend_preconfigured(config), Some(shown))
             }
-            Err(error) if pinned.is_none() && !loopback => Err(error).context(
-                "where the portal's certificate is not publicly valid its thumbprint must be given with \
-                 --server-thumbprint; the portal shows it to its operators",
+        };
+        let error = match Self::reach(safe, &base).await {
+            Ok(portal) => return Ok(portal),
+            Err(error) => error,
+        };
+        // The portal's identity may be behind a certificate of its own for the web.
+        if pinned.is_some()
+            && !loopback
+            && let Ok(portal) = Self::reach(builder(), &base).await
+        {
+            return Ok(portal);
+        }
+        match (pinned, shown.and_then(|shown| shown.thumbprint())) {
+            (Some(expected), Some(found)) if found != expected => bail!(
+                "{server} shows the certificate {found}, but --server-thumbprint says {expected}: nothing was sent. \
+                 {COMPARE}"
             ),
-            Err(error) => Err(error),
+            (None, _) if !loopback => Err(error).context(
+                "where the portal's certificate is not publicly valid its thumbprint must be given with \
+                 --server-thumbprint; octopus-server prints it at its start",
+            ),
+            _ => Err(error),
         }
     }
 

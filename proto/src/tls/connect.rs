@@ -134,13 +134,29 @@ pub async fn discover(address: &str, identity: &Identity, timeout: Duration) -> 
 
 /// For HTTPS to a portal: accepts exactly the certificate with the thumbprint `expected`, or any when there is none to
 /// compare with. Shows no certificate. Whoever uses it without a thumbprint says why that is safe.
-pub fn https_config(expected: Option<Thumbprint>) -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(provider())
+///
+/// What stands between a caller and the handshake (an HTTP client) tells of a refused certificate as of any broken
+/// connection; the [`Shown`] beside the settings knows better.
+pub fn https_config(expected: Option<Thumbprint>) -> (rustls::ClientConfig, Shown) {
+    let verifier = Arc::new(Server::new(expected));
+    let config = rustls::ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("the provider speaks TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Server::new(expected)))
-        .with_no_client_auth()
+        .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
+        .with_no_client_auth();
+    (config, Shown(verifier))
+}
+
+/// Remembers which certificate was shown to connections with the settings of one [`https_config`].
+#[derive(Clone, Debug)]
+pub struct Shown(Arc<Server>);
+
+impl Shown {
+    /// The thumbprint of the first certificate that was shown; `None` while none was.
+    pub fn thumbprint(&self) -> Option<Thumbprint> {
+        self.0.seen()
+    }
 }
 
 #[derive(Clone)]

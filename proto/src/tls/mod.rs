@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use connect::{ConnectError, connect, discover, https_config};
+pub use connect::{ConnectError, Shown, connect, discover, https_config};
 pub use identity::{Identity, IdentityError, thumbprint_of};
 pub use pin::Trust;
 pub use serve::{Accepted, Peer, incoming, server, server_config};

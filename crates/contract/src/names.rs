@@ -3,8 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest package id, as in NuGet clients.
+/// Longest package id in characters, as in NuGet clients.
 const PACKAGE_ID_MAX: usize = 100;
+
+/// Longest package id in bytes. With the longest version the name of its file, `<id>.<version>.nupkg`, has just the 255
+/// bytes that a file's name may have; every other name that is made of it is shorter.
+const PACKAGE_ID_BYTES_MAX: usize = 120;
 
 /// Longest environment name, in bytes. A longer one would not fit beside other parts of a path.
 const ENVIRONMENT_NAME_MAX: usize = 128;
@@ -33,7 +37,8 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// A NuGet package id: words joined by dots or hyphens, at most 100 characters. Equal without regard to case.
+/// A NuGet package id: words joined by dots or hyphens, at most 100 characters and 120 bytes. Equal without regard to
+/// case.
 #[derive(Clone, Debug)]
 pub struct PackageId(String);
 
@@ -70,6 +75,9 @@ impl FromStr for PackageId {
         };
         if text.chars().count() > PACKAGE_ID_MAX {
             return refuse("it is longer than 100 characters");
+        }
+        if text.len() > PACKAGE_ID_BYTES_MAX {
+            return refuse("it is longer than 120 bytes, and could not name a file on every machine");
         }
         let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
         if !text.split(['.', '-']).all(word) {
@@ -153,6 +161,16 @@ mod tests {
         for id in ["", ".a", "a.", "a..b", "a/b", "a\\b", "..", "a b", "-a", "a.-b", &long] {
             assert!(id.parse::<PackageId>().is_err(), "{id}");
         }
+    }
+
+    #[test]
+    fn a_package_id_is_bounded_in_bytes_so_that_its_file_can_have_a_name() {
+        let longest = "é".repeat(PACKAGE_ID_BYTES_MAX / 2);
+        assert!(longest.parse::<PackageId>().is_ok());
+        assert_eq!(longest.len() + 1 + crate::version::VERSION_TEXT_MAX + ".nupkg".len(), 255);
+        let id = "𝒜".repeat(100);
+        let error = id.parse::<PackageId>().unwrap_err().to_string();
+        assert!(error.contains(&id) && error.contains("longer than 120 bytes"), "{error}");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-/// Longest text that is read as a version. Longer input is refused, so that every name made of a version
-/// (`.incoming-<version>-<random>`) fits into the 255 bytes of a file name.
+/// Longest text that is read as a version, and longest normal form of one, in bytes. Longer ones are refused, so that
+/// every name made of a version (`.incoming-<version>-<random>`) fits into the 255 bytes of a file name, and every
+/// folder's name can be read as the version that it was made of.
 pub const VERSION_TEXT_MAX: usize = 128;
 
 /// A NuGet version in normal form.
@@ -105,7 +106,14 @@ impl FromStr for Version {
         }
         let label = label.map_or_else(String::new, strip_leading_zeros);
         match semver::Prerelease::new(&label.to_ascii_lowercase()) {
-            Ok(order) => Ok(Self { numbers, label, order }),
+            Ok(order) => {
+                let version = Self { numbers, label, order };
+                // `1-rc` is longer when it is written as `1.0.0-rc`.
+                if version.to_string().len() > VERSION_TEXT_MAX {
+                    return refuse("its normal form is longer than 128 bytes");
+                }
+                Ok(version)
+            }
             Err(_) => refuse("the part after the hyphen may hold only letters, digits, dots and hyphens"),
         }
     }
@@ -180,6 +188,16 @@ impl Hash for Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_a_version_is_one_in_its_normal_form_too() {
+        let of = |length: usize| format!("1-{}", "a".repeat(length - 2)).parse::<Version>();
+        let longest = of(VERSION_TEXT_MAX - ".0.0".len()).unwrap();
+        assert_eq!(longest.folder_name().len(), VERSION_TEXT_MAX);
+        assert_eq!(Version::from_folder_name(&longest.folder_name()), Some(longest));
+        let error = of(VERSION_TEXT_MAX).unwrap_err().to_string();
+        assert!(error.contains("normal form") && error.contains("1-aaa"), "{error}");
+    }
 
     fn v(text: &str) -> Version {
         text.parse().unwrap_or_else(|e| panic!("{e}"))

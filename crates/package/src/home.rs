@@ -1,4 +1,5 @@
-//! Makes the folders of a home that are missing. Called before anything is installed, and by Tentacle when it starts.
+//! Makes the folders of a home that are missing. Called before anything is installed, and by Tentacle when
+//! it starts and whenever it is asked how it is.
 
 use std::fs;
 use std::io;
@@ -18,6 +19,11 @@ pub fn prepare_home(home: &Home) -> Result<(), InstallError> {
         ensure_folder(&folder, sys::PRIVATE_FOLDER_MODE)?;
     }
     Ok(())
+}
+
+/// Makes a folder for its owner alone where it is missing: somebody may have deleted it while a Tentacle ran.
+pub fn ensure_private_folder(path: &Path) -> Result<(), InstallError> {
+    ensure_folder(path, sys::PRIVATE_FOLDER_MODE)
 }
 
 /// Makes a folder and those above it where they are missing, each name durable before it returns.

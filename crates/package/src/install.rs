@@ -16,6 +16,7 @@ use crate::home::{ensure_folder, prepare_home};
 use crate::incoming::Incoming;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::marks::clear_mark;
 use crate::sys;
 use crate::unpack::unpack;
 
@@ -248,17 +249,8 @@ fn verdict_files(home: &Home, version: &Version) -> [(&'static str, PathBuf); 3]
 }
 
 fn clear_verdicts(home: &Home, version: &Version) -> Result<(), InstallError> {
-    let mut cleared = false;
     for (_, path) in verdict_files(home, version) {
-        match fs::remove_file(&path) {
-            Ok(()) => cleared = true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(InstallError::disk("clear the verdict", path)(error)),
-        }
-    }
-    if cleared {
-        let folder = home.supervisor();
-        sys::sync_folder(&folder).map_err(InstallError::disk("sync the folder", folder))?;
+        clear_mark(&path).map_err(InstallError::disk("clear the verdict", path))?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod incoming;
 mod install;
 mod limits;
 mod manifest;
+mod marks;
 mod name;
 mod nuspec;
 mod pack;
@@ -27,12 +28,13 @@ pub use bundle::{BundleOutcome, install_tentacle_bundle};
 pub use conventions::{Interpreter, Script, Stage, find_scripts};
 pub use digest::{sha256_bytes, sha256_file};
 pub use error::{InstallError, PackageError, Refusal};
-pub use home::prepare_home;
+pub use home::{ensure_private_folder, prepare_home};
 pub use install::{
     Authority, Installed, Outcome, Staged, Verified, install_application, open_hashed, stage_tentacle, verify,
 };
 pub use limits::Limits;
 pub use manifest::{FileRecord, Manifest, ManifestError};
+pub use marks::{clear_mark, set_mark};
 pub use nuspec::Nuspec;
 pub use pack::{PackRequest, pack, pack_tentacle};
 pub use sweep::{retain_tentacles, sweep_incoming};

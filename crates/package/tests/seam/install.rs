@@ -174,6 +174,25 @@ fn a_command_clears_the_verdicts_on_its_version_but_never_proven() {
 }
 
 #[test]
+fn a_folder_that_is_named_like_a_verdict_goes_if_it_is_empty_and_is_told_if_it_is_not() {
+    let bench = Bench::new();
+    let package = bench.tentacle("1.0.0", "a");
+    package::prepare_home(&bench.home).unwrap();
+    let marks = [bench.home.rejected(&v("1.0")), bench.home.withdrawn(&v("1.0")), bench.home.launches(&v("1.0"))];
+    for mark in &marks {
+        fs::create_dir(mark).unwrap();
+    }
+    assert_eq!(install(&bench, &package).unwrap(), Outcome::New);
+    assert!(marks.iter().all(|mark| !mark.exists()));
+
+    fs::create_dir_all(marks[0].join("notes")).unwrap();
+    let error = install(&bench, &package).unwrap_err();
+    let said = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(said.contains("1.0.0.rejected") && said.contains("move it away"), "{said}");
+    assert!(marks[0].join("notes").is_dir());
+}
+
+#[test]
 fn the_bundled_package_is_not_armed_where_a_verdict_exists() {
     let marks: [fn(&Home) -> std::path::PathBuf; 3] =
         [|home| home.rejected(&v("1.0")), |home| home.withdrawn(&v("1.0")), |home| home.launches(&v("1.0"))];

@@ -2,6 +2,7 @@
 //!
 //! Called by work from the portal, and by `tentacle install`, which needs no running Tentacle.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::config;
 use crate::log::{Log, Terminal, chain};
 use crate::scripts::{self, ScriptError, Scripts};
 use crate::upload::Uploads;
-use crate::variables::Variables;
+use crate::variables::{InEnvironment, VARIABLES_FILE, Variables};
 
 /// What is installed where. The package itself comes apart from it, verified.
 pub(crate) struct Order {
@@ -70,12 +71,7 @@ pub(crate) async fn install(
     let (id, version) = (package.id().clone(), package.version().clone());
     log.info(&format!("Installing {id} {version} for {}", order.environment));
     let Order { home, environment, variables, variables_file } = order;
-    let built_in = [
-        ("OCTOPUS_ENVIRONMENT", environment.to_string()),
-        ("OCTOPUS_ENVIRONMENT_NAME", environment.to_string()),
-        ("OCTOPUS_PACKAGE_ID", id.to_string()),
-        ("OCTOPUS_PACKAGE_VERSION", version.to_string()),
-    ];
+    let name = OsString::from(environment.as_str());
     let unpack = move || install_application(&home, &environment, package);
     let installed = tokio::task::spawn_blocking(unpack).await??;
     log.info(&format!("Unpacked to {}", installed.folder.display()));
@@ -88,7 +84,17 @@ pub(crate) async fn install(
         return Ok(installed);
     }
     let file = scripts::write_variables(&variables, &variables_file)?;
-    let run = scripts::Run { folder: &installed.folder, variables: &variables, built_in: &built_in, file: &file, log };
+    let built_in = [
+        ("OCTOPUS_ENVIRONMENT", name.clone()),
+        ("OCTOPUS_ENVIRONMENT_NAME", name),
+        ("OCTOPUS_PACKAGE_ID", id.as_str().into()),
+        ("OCTOPUS_PACKAGE_VERSION", version.to_string().into()),
+        ("OCTOPUS_PACKAGE_FOLDER", installed.folder.clone().into()),
+        (VARIABLES_FILE, file.path().into()),
+    ];
+    let InEnvironment { variables, left_out, .. } = variables.environment(&built_in);
+    left_out.iter().for_each(|left_out| log.line(LogLevel::Warning, &left_out.to_string()));
+    let run = scripts::Run { folder: &installed.folder, variables: &variables, built_in: &built_in, log };
     for stage in [Stage::PreDeploy, Stage::Deploy, Stage::PostDeploy] {
         let Some(script) = scripts.of(stage) else { continue };
         let Err(error) = run.script(script, cancelled).await else { continue };

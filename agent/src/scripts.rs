@@ -1,5 +1,6 @@
 //! Runs the scripts of a package: each in a process group of its own, bounded in time and output, its words in the log.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::log::Log;
 use crate::sys;
-use crate::variables::{VARIABLES_FILE, Variables, VariablesFile};
+use crate::variables::{BuiltIn, Variables, VariablesFile};
 
 /// Longest run of one script; then it is ended and has failed.
 const SCRIPT_MAX: Duration = Duration::from_secs(6 * 60 * 60);
@@ -121,9 +122,8 @@ pub(crate) fn write_variables(variables: &Variables, path: &Path) -> Result<Vari
 /// What the scripts of one installation have in common.
 pub(crate) struct Run<'a> {
     pub(crate) folder: &'a Path,
-    pub(crate) variables: &'a Variables,
-    pub(crate) built_in: &'a [(&'a str, String)],
-    pub(crate) file: &'a VariablesFile,
+    pub(crate) variables: &'a BTreeMap<String, &'a str>,
+    pub(crate) built_in: &'a BuiltIn,
     pub(crate) log: &'a dyn Log,
 }
 
@@ -145,26 +145,29 @@ impl Run<'_> {
         })?;
         let group = child.id();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let reading = async {
-            tokio::join!(read(stdout, LogLevel::Info, self.log), read(stderr, LogLevel::Warning, self.log));
-        };
-        tokio::pin!(reading);
-        let mut all_read = false;
+        let mut out = Output::new(stdout, LogLevel::Info);
+        let mut err = Output::new(stderr, LogLevel::Warning);
         let end = {
+            let reading = async { tokio::join!(out.read(self.log), err.read(self.log)) };
+            tokio::pin!(reading);
+            let mut all_read = false;
             let ending = wait(&mut child, group, cancelled);
             tokio::pin!(ending);
-            loop {
+            let end = loop {
                 tokio::select! {
                     end = &mut ending => break end,
-                    () = &mut reading, if !all_read => all_read = true,
+                    _ = &mut reading, if !all_read => all_read = true,
                 }
+            };
+            if !all_read && tokio::time::timeout(LINGER, reading).await.is_err() {
+                let text =
+                    format!("{name} has ended, but something that it started still runs; its output is no longer read");
+                self.log.line(LogLevel::Warning, &text);
             }
+            end
         };
-        if !all_read && tokio::time::timeout(LINGER, reading).await.is_err() {
-            let text =
-                format!("{name} has ended, but something that it started still runs; its output is no longer read");
-            self.log.line(LogLevel::Warning, &text);
-        }
+        out.end(self.log);
+        err.end(self.log);
         match end {
             End::Exited(Ok(status)) if status.success() => Ok(()),
             End::Exited(Ok(status)) => Err(ScriptError::Status { script: name, status }),
@@ -184,9 +187,7 @@ impl Run<'_> {
         for name in config::hidden_from_scripts() {
             command.env_remove(name);
         }
-        command.envs(self.variables.environment());
-        command.envs(self.built_in.iter().map(|(name, value)| (*name, value.as_str())));
-        command.env("OCTOPUS_PACKAGE_FOLDER", self.folder).env(VARIABLES_FILE, self.file.path());
+        command.envs(self.variables).envs(self.built_in.iter().map(|(name, value)| (name, value)));
         command
     }
 }
@@ -213,19 +214,35 @@ async fn wait(child: &mut Child, group: Option<u32>, cancelled: &CancellationTok
     end
 }
 
-/// Reads a stream to its end and logs it line by line.
-async fn read(stream: Option<impl AsyncRead + Unpin>, level: LogLevel, log: &dyn Log) {
-    let Some(mut stream) = stream else { return };
-    let mut lines = Lines::default();
-    let mut buffer = vec![0; READ];
-    while let Ok(read) = stream.read(&mut buffer).await
-        && read > 0
-    {
-        let complete = lines.push(&buffer[..read]);
-        log.lines(&mut complete.iter().map(|line| (level, line.as_str())));
+/// A stream of a script on its way into the log.
+struct Output<S> {
+    stream: Option<S>,
+    level: LogLevel,
+    lines: Lines,
+}
+
+impl<S: AsyncRead + Unpin> Output<S> {
+    fn new(stream: Option<S>, level: LogLevel) -> Self {
+        Self { stream, level, lines: Lines::default() }
     }
-    if let Some(rest) = lines.rest() {
-        log.line(level, &rest);
+
+    /// Logs it line by line to its end. Nothing is lost when this is dropped before.
+    async fn read(&mut self, log: &dyn Log) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut buffer = vec![0; READ];
+        while let Ok(read) = stream.read(&mut buffer).await
+            && read > 0
+        {
+            let complete = self.lines.push(&buffer[..read]);
+            log.lines(&mut complete.iter().map(|line| (self.level, line.as_str())));
+        }
+    }
+
+    /// Logs the words after the last end of a line.
+    fn end(mut self, log: &dyn Log) {
+        if let Some(rest) = self.lines.rest() {
+            log.line(self.level, &rest);
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Makes the running version proven: on the word of a portal that has seen this very process well, or on its own.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use octopus_proto::{Confirm, Refusal, RefusalKind};
 
 use crate::agent::Agent;
 use crate::config::Prove;
-use crate::{status, sys};
+use crate::status;
 
 /// The portal's word. Refused unless it is about this very process. Blocks on the disk.
 pub(crate) fn confirm(agent: &Agent, confirm: &Confirm) -> Result<(), Refusal> {
@@ -26,9 +25,7 @@ pub(crate) fn confirm(agent: &Agent, confirm: &Confirm) -> Result<(), Refusal> {
 }
 
 fn prove(agent: &Agent) -> io::Result<()> {
-    let path = agent.home.proven(&agent.version);
-    OpenOptions::new().create(true).append(true).open(path)?.sync_all()?;
-    sys::sync_folder(&agent.home.supervisor())?;
+    package::set_mark(&agent.home.proven(&agent.version))?;
     tracing::info!(version = %agent.version, "this version is proven");
     // Now older versions may be of no more use.
     match package::retain_tentacles(&agent.home, &agent.version) {

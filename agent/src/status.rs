@@ -1,12 +1,15 @@
-//! The facts about this machine and this process. Read anew for each question; nothing is changed.
+//! The facts about this machine and this process. Read anew for each question; nothing is changed but one thing: folders
+//! of the home that somebody deleted are made again, so that a machine does not stay unwell for want of them.
 
 use std::fs::File;
 use std::io::Read as _;
 
 use contract::{Thumbprint, Verdicts};
+use octopus_proto::tls::Identity;
 use octopus_proto::{InstalledVersion, NONCE_MAX, Refusal, RefusalKind, Status};
 
 use crate::agent::Agent;
+use crate::log::chain;
 use crate::sys;
 
 /// Most bytes of the last words that are told; Suction Cup writes no more.
@@ -58,6 +61,8 @@ pub(crate) fn problems(agent: &Agent) -> Vec<String> {
         Err(error) => problems.push(format!("the free space of the disk is not known: {error}")),
     }
     let home = &agent.home;
+    // What could not be made is told below, by its name.
+    let _ = package::prepare_home(home);
     for folder in [home.path().to_owned(), home.tentacles(), home.packages(), home.work(), home.supervisor()] {
         if let Err(error) = sys::check_writable(&folder) {
             problems.push(format!("{} cannot be written: {error}", folder.display()));
@@ -65,5 +70,16 @@ pub(crate) fn problems(agent: &Agent) -> Vec<String> {
     }
     problems.extend(agent.generations.problem());
     problems.extend(agent.trust.problem());
+    problems.extend(identity_problem(agent));
     problems
+}
+
+/// What is wrong with the identity on the disk, which the next Tentacle will read.
+pub(crate) fn identity_problem(agent: &Agent) -> Option<String> {
+    let path = agent.home.identity();
+    match Identity::load(&path) {
+        Ok(identity) if agent.trust.is_own(&identity.thumbprint()) => None,
+        Ok(_) => Some(format!("{} holds another identity than the one that runs", path.display())),
+        Err(error) => Some(chain(&error)),
+    }
 }

@@ -2,19 +2,19 @@
 //!
 //! The rename that arms comes last: whatever is refused, fails or is cancelled before it leaves nothing behind.
 
-use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::{Home, Thumbprint, Version};
 use octopus_proto::{LogLevel, Refusal, RefusalKind, UpgradeOrder, WorkState};
-use package::{Authority, InstallError, Staged, Verified, stage_tentacle};
+use package::{Authority, InstallError, Staged, Verified, clear_mark, set_mark, stage_tentacle};
 
 use crate::agent::Agent;
+use crate::config::Settings;
 use crate::install::{InstallFailure, verify};
 use crate::log::{Log as _, chain};
-use crate::sys;
+use crate::status::identity_problem;
 use crate::upload::InUse;
 use crate::work::{Accepted, Job, Record};
 
@@ -63,6 +63,7 @@ async fn accept_to_the_end(agent: Arc<Agent>, order: UpgradeOrder, portal: Thumb
     let in_use = agent.uploads.in_use(order.package);
     let package = check_package(agent, &order).await?;
     agent.generations.check(&portal, order.generation)?;
+    check_successor(agent)?;
     let write_down = {
         let (agent, order) = (Arc::clone(agent), order.clone());
         move || write_down(&agent, &order, record, portal)
@@ -91,6 +92,15 @@ async fn check_package(agent: &Agent, order: &UpgradeOrder) -> Result<Verified, 
         return Err(bad(format!("version {} is what runs already", order.version)));
     }
     Ok(package)
+}
+
+/// Makes sure that the next Tentacle finds what it cannot start without: this one has had it in memory since its own
+/// start, and somebody may have damaged it meanwhile.
+fn check_successor(agent: &Agent) -> Result<(), Refusal> {
+    let settings = Settings::load(&agent.home.config()).err().map(|error| chain(&error));
+    let Some(why) = settings.or_else(|| identity_problem(agent)) else { return Ok(()) };
+    let sentence = format!("the next Tentacle could not start as this machine: {why}. Mend it, then upgrade again");
+    Err(Refusal::new(RefusalKind::Internal, sentence))
 }
 
 /// The ticket first: after a crash between the two the portal finds it with an unknown result.
@@ -197,27 +207,14 @@ fn arm(home: &Home, staged: Staged, running: &Version) -> Result<(), UpgradeFail
     };
     if version < *running {
         // It was proven as a newer one's predecessor; now it has to prove itself again.
-        remove(home, &version).map_err(failed("remove the proof", &version))?;
+        clear_mark(&home.proven(&version)).map_err(failed("remove the proof", &version))?;
     }
     let mut newer = home.installed_tentacles().map_err(failed("look for newer versions than that", &version))?;
     newer.retain(|installed| *installed > version);
     for newer in newer.iter().rev() {
-        withdraw(home, newer).map_err(failed("write the withdrawal", newer))?;
+        set_mark(&home.withdrawn(newer)).map_err(failed("write the withdrawal", newer))?;
     }
     Ok(())
-}
-
-fn remove(home: &Home, version: &Version) -> io::Result<()> {
-    match fs::remove_file(home.proven(version)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sys::sync_folder(&home.supervisor()),
-    }
-}
-
-fn withdraw(home: &Home, version: &Version) -> io::Result<()> {
-    File::create(home.withdrawn(version))?.sync_all()?;
-    sys::sync_folder(&home.supervisor())
 }
 
 fn internal(step: &str, error: &dyn std::fmt::Display) -> Refusal {
@@ -226,6 +223,8 @@ fn internal(step: &str, error: &dyn std::fmt::Display) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use package::{Limits, pack_tentacle};
 
     use super::*;

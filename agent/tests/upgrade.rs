@@ -137,6 +137,33 @@ fn late_work(package: Sha256) -> Work {
 }
 
 #[tokio::test]
+async fn an_upgrade_whose_successor_could_not_start_as_this_machine_is_refused_and_done_when_that_is_mended() {
+    let machine = machine();
+    let mut process = machine.run();
+    let (mut client, package) = uploaded(&machine, &process).await;
+    let (settings, identity) = (machine.home.config(), machine.home.identity());
+    let texts = [&settings, &identity].map(|path| std::fs::read_to_string(path).unwrap());
+    let other = support::machine();
+    other.identity();
+    let other = std::fs::read_to_string(other.home.identity()).unwrap();
+    for (path, text) in [(&settings, "listne = 1"), (&identity, "junk"), (&identity, other.as_str())] {
+        std::fs::write(path, text).unwrap();
+        let refusal = client.upgrade(&order("u1", package, 1)).await.unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Internal);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(refusal.sentence.contains(name) && refusal.sentence.contains("could not start"), "{refusal}");
+        let problems = client.status().await.unwrap().problems;
+        assert!(problems.len() == 1 && problems[0].contains(name), "{problems:?}");
+        for (path, text) in [&settings, &identity].into_iter().zip(&texts) {
+            std::fs::write(path, text).unwrap();
+        }
+    }
+    assert!(machine.tentacles().is_empty() && process.is_running());
+    client.upgrade(&order("u1", package, 1)).await.unwrap();
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[tokio::test]
 async fn an_upgrade_that_is_cancelled_before_it_is_armed_leaves_nothing() {
     let machine = machine();
     let mut process = machine.run();

@@ -1,6 +1,5 @@
 //! What one running Tentacle consists of.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -46,14 +45,6 @@ pub(crate) enum AgentError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The tickets of earlier processes could not be read.
-    #[error("cannot read the work of earlier processes in {}", folder.display())]
-    Work {
-        /// The folder.
-        folder: std::path::PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
     /// The instance id could not be made.
     #[error(transparent)]
     Instance(#[from] octopus_proto::DecodeError),
@@ -68,8 +59,7 @@ impl Agent {
         identity: &Identity,
     ) -> Result<Arc<Self>, AgentError> {
         let uploads = Arc::new(Uploads::open(home.packages()));
-        let works = Works::open(home.clone(), Arc::clone(&uploads))
-            .map_err(|source| AgentError::Work { folder: home.work(), source })?;
+        let works = Works::open(home.clone(), Arc::clone(&uploads));
         Ok(Arc::new(Self {
             trust: Arc::new(TrustedPortals::open(home.config(), identity.thumbprint())?),
             generations: Generations::open(&home.work()),

@@ -131,8 +131,12 @@ pub(crate) struct Stamp([i64; 4], [u64; 3]);
 
 /// The stamp of a file.
 pub(crate) fn stamp(path: &Path) -> io::Result<Stamp> {
-    let m = fs::metadata(path)?;
-    Ok(Stamp([m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()], [m.dev(), m.ino(), m.size()]))
+    Ok(stamp_of(&fs::metadata(path)?))
+}
+
+/// The stamp of a file that was looked at.
+pub(crate) fn stamp_of(m: &Metadata) -> Stamp {
+    Stamp([m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()], [m.dev(), m.ino(), m.size()])
 }
 
 /// Makes the names in a folder durable.

@@ -100,6 +100,28 @@ async fn an_upload_goes_on_after_the_process_was_killed_and_is_whole() {
 }
 
 #[tokio::test]
+async fn folders_that_are_deleted_while_it_runs_are_made_again_and_it_is_well_without_a_restart() {
+    let machine = machine();
+    let process = machine.run();
+    let mut client = machine.connect(&process).await.unwrap();
+    let path = machine.package("Acme.Web", &[("Deploy.sh", "true")]);
+    for ticket in ["t1", "t2"] {
+        for folder in [machine.home.packages(), machine.home.work(), machine.home.applications()] {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+        // The second time the upload is the first to notice.
+        if ticket == "t1" {
+            assert_eq!(client.status().await.unwrap().problems, Vec::<String>::new());
+        }
+        let package = client.upload(&path).await;
+        client.start(start(ticket, package)).await.unwrap();
+        let (state, lines) = client.end_of(&ticket.parse().unwrap()).await;
+        assert_eq!(state, WorkState::Succeeded, "{lines:?}");
+    }
+    assert_eq!(client.status().await.unwrap().problems, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn work_is_done_once_and_outlives_connections() {
     let machine = machine();
     let process = machine.run();

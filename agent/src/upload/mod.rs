@@ -22,6 +22,7 @@ pub(crate) use cache::InUse;
 use cache::Uses;
 use writer::Writer;
 
+use crate::log::chain;
 use crate::sys;
 
 /// Largest package. A larger announcement is refused.
@@ -142,6 +143,7 @@ impl Uploads {
             }
             return Ok(UploadOffset(size));
         }
+        package::ensure_private_folder(&self.folder).map_err(|error| internal("make the folder", &chain(&error)))?;
         let part = cache::part_path(&self.folder, sha256);
         let mut have = file_size(&part).unwrap_or(0);
         let mut begun = self.begun();
@@ -209,7 +211,8 @@ impl Uploads {
         let uploads = Arc::clone(self);
         let writing = tokio::task::spawn_blocking(move || {
             let part = cache::part_path(&uploads.folder, sha256);
-            let mut open = match writer.take() {
+            // The file of an earlier stream may be gone meanwhile, and its bytes with it.
+            let mut open = match writer.take().filter(|open| open.is_still_at(&part)) {
                 Some(open) => open,
                 None => Writer::open(&part).map_err(|error| uploads.disk_error("open the partial upload", &error))?,
             };
@@ -264,6 +267,10 @@ impl Uploads {
             let sentence = format!("the bytes received have the SHA-256 {found}, not {sha256}: they were thrown away");
             return Err(Refusal::new(RefusalKind::DigestMismatch, sentence));
         }
+        if !writer.is_still_at(part) {
+            remove(part)?;
+            return Err(changed());
+        }
         writer.sync().map_err(|error| self.disk_error("sync the package", &error))?;
         std::fs::rename(part, self.package(sha256)).map_err(|error| self.disk_error("name the package", &error))?;
         sys::sync_folder(&self.folder).map_err(|error| self.disk_error("sync the packages", &error))?;
@@ -277,10 +284,11 @@ impl Uploads {
             let sentence = format!("the disk of {} is full: free some space and upload again", self.folder.display());
             return Refusal::new(RefusalKind::DiskFull, sentence);
         }
-        if error.kind() == std::io::ErrorKind::WouldBlock {
-            return being_written();
+        match error.kind() {
+            std::io::ErrorKind::WouldBlock => being_written(),
+            std::io::ErrorKind::NotFound => changed(),
+            _ => internal(step, error),
         }
-        internal(step, error)
     }
 }
 
@@ -311,6 +319,11 @@ fn remove(part: &Path) -> Result<(), Refusal> {
 
 fn being_written() -> Refusal {
     Refusal::new(RefusalKind::Busy, "this package is being uploaded just now: try again later")
+}
+
+fn changed() -> Refusal {
+    let sentence = "somebody deleted or changed what had come of this package: upload it again";
+    Refusal::new(RefusalKind::Busy, sentence)
 }
 
 fn bad(sentence: impl Into<String>) -> Refusal {

@@ -74,6 +74,47 @@ async fn a_broken_stream_keeps_what_came() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_deleted_between_two_streams_is_made_again_and_the_upload_begins_anew() {
+    let fixture = fixture();
+    let uploads = fixture.open();
+    fixture.begin(&uploads).await.unwrap();
+    fixture.send(&uploads, 0, SIZE / 2).await.unwrap();
+    std::fs::remove_dir_all(&fixture.path).unwrap();
+    assert_eq!(fixture.begin(&uploads).await.unwrap(), UploadOffset(0));
+    assert!(fixture.send(&uploads, 0, SIZE).await.unwrap().complete);
+    assert_eq!(std::fs::read(uploads.package(fixture.sha256)).unwrap(), fixture.bytes);
+}
+
+#[tokio::test]
+async fn what_is_deleted_or_cut_in_the_middle_of_a_stream_is_told_and_the_upload_begins_anew() {
+    let harms: [fn(&Fixture); 3] = [
+        |fixture| std::fs::remove_dir_all(&fixture.path).unwrap(),
+        |fixture| std::fs::remove_file(cache::part_path(&fixture.path, fixture.sha256)).unwrap(),
+        |fixture| drop(std::fs::File::create(cache::part_path(&fixture.path, fixture.sha256)).unwrap()),
+    ];
+    for harm in harms {
+        let fixture = fixture();
+        let uploads = fixture.open();
+        fixture.begin(&uploads).await.unwrap();
+        let (queue, writing) = uploads.write(UploadStart { sha256: fixture.sha256, offset: 0 }).await.unwrap();
+        let (first, second) = fixture.bytes.split_at(SIZE / 2);
+        queue.send(Bytes::copy_from_slice(first)).await.unwrap();
+        let part = cache::part_path(&fixture.path, fixture.sha256);
+        while file_size(&part) != Some(SIZE as u64 / 2) {
+            tokio::task::yield_now().await;
+        }
+        harm(&fixture);
+        queue.send(Bytes::copy_from_slice(second)).await.unwrap();
+        drop(queue);
+        let refusal = writing.await.unwrap().unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Busy, "{refusal}");
+        assert_eq!(fixture.begin(&uploads).await.unwrap(), UploadOffset(0));
+        assert!(fixture.send(&uploads, 0, SIZE).await.unwrap().complete);
+        assert_eq!(std::fs::read(uploads.package(fixture.sha256)).unwrap(), fixture.bytes);
+    }
+}
+
+#[tokio::test]
 async fn corrupted_bytes_are_thrown_away_and_the_upload_can_begin_anew() {
     let mut fixture = fixture();
     let uploads = fixture.open();

@@ -40,6 +40,12 @@ impl Writer {
         }
     }
 
+    /// True while the file still has its name and all its bytes: somebody else may have deleted or cut it.
+    pub(super) fn is_still_at(&self, part: &Path) -> bool {
+        let same = || Ok::<_, io::Error>(sys::stamp(part)? == sys::stamp_of(&self.file.metadata()?));
+        same().unwrap_or(false) && self.file.metadata().is_ok_and(|metadata| metadata.len() == self.offset)
+    }
+
     /// The bytes in the file.
     pub(super) fn offset(&self) -> u64 {
         self.offset

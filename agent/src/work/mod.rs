@@ -68,11 +68,14 @@ pub(crate) enum Accepted {
 }
 
 impl Works {
-    /// Reads the tickets of earlier processes from `folder`, which must exist. Work that had not ended is closed with an
-    /// unknown result.
-    pub(crate) fn open(home: contract::Home, uploads: Arc<Uploads>) -> std::io::Result<Arc<Self>> {
+    /// Reads the tickets of earlier processes. Work that had not ended is closed with an unknown result. Where nothing can
+    /// be read no work will be taken either, but the machine can be asked what is wrong.
+    pub(crate) fn open(home: contract::Home, uploads: Arc<Uploads>) -> Arc<Self> {
         let folder = home.work();
-        let jobs = job::load_all(&folder)?;
+        let jobs = job::load_all(&folder).unwrap_or_else(|error| {
+            tracing::error!(folder = %folder.display(), %error, "the work of earlier processes cannot be read");
+            HashMap::new()
+        });
         let works = Self {
             folder,
             inner: Mutex::new(Inner { gate: Gate::Open, jobs }),
@@ -82,7 +85,7 @@ impl Works {
             runner: run::Runner::new(home, uploads),
         };
         works.forget_old(&mut works.inner());
-        Ok(Arc::new(works))
+        Arc::new(works)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -15,8 +15,8 @@ pub(crate) struct Record {
     pub(super) description: String,
     /// Microseconds since 1970 UTC by this machine's clock.
     pub(super) since: i64,
-    /// SHA-256 of the order.
-    digest: String,
+    /// SHA-256 of the order; `None` where it was damaged, and any order may be it.
+    digest: Option<String>,
 }
 
 impl Record {
@@ -37,11 +37,16 @@ impl Record {
         // Plain data with text keys: there is nothing in it that could fail to be written as JSON.
         let bytes = serde_json::to_vec(order).unwrap_or_default();
         let digest = contract::Sha256(sha2::Sha256::digest(bytes).into()).to_string();
-        Self { description, since: now_micros(), digest }
+        Self { description, since: now_micros(), digest: Some(digest) }
+    }
+
+    /// Stands for an order that was accepted and cannot be read any more. Without it the work could be done twice.
+    pub(super) fn damaged() -> Self {
+        Self { description: "Work whose order is damaged".to_owned(), since: now_micros(), digest: None }
     }
 
     pub(super) fn is_same_order(&self, other: &Self) -> bool {
-        self.digest == other.digest
+        self.digest.is_none() || self.digest == other.digest
     }
 }
 

@@ -1,6 +1,7 @@
 //! Work from the order to the end state, with real packages and real scripts.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use contract::{Home, Sha256, Version};
 use octopus_proto::{LogLine, WATCH_WAIT_MAX};
@@ -15,7 +16,7 @@ struct Fixture {
 }
 
 fn open(home: &Home) -> Arc<Works> {
-    Works::open(home.clone(), Arc::new(Uploads::open(home.packages()))).unwrap()
+    Works::open(home.clone(), Arc::new(Uploads::open(home.packages())))
 }
 
 fn fixture() -> Fixture {
@@ -274,7 +275,7 @@ async fn a_long_log_is_watched_in_pieces_and_its_end_comes_last() {
 }
 
 #[tokio::test]
-async fn old_tickets_are_forgotten_and_damaged_ones_do_no_harm() {
+async fn old_tickets_are_forgotten_and_so_are_orders_that_were_never_accepted() {
     let fixture = fixture();
     let package = fixture.package("Acme.Web", &[]);
     fixture.run("t1", package).await;
@@ -283,8 +284,114 @@ async fn old_tickets_are_forgotten_and_damaged_ones_do_no_harm() {
     let since = text.split("\"since\":").nth(1).unwrap().split(',').next().unwrap().to_owned();
     std::fs::write(&order, text.replace(&since, "1")).unwrap();
     std::fs::create_dir(fixture.home.work().join("t2")).unwrap();
-    std::fs::write(fixture.home.work().join("t2/order"), "junk").unwrap();
+    std::fs::write(fixture.home.work().join("t2/log"), "").unwrap();
     let works = open(&fixture.home);
     assert!(works.running().is_empty());
     assert!(!order.exists() && !fixture.home.work().join("t2").exists());
+}
+
+#[tokio::test]
+async fn whatever_is_damaged_in_the_record_of_a_ticket_its_work_is_not_done_again() {
+    type Harm = fn(&Path);
+    let junk: Harm = |path| std::fs::write(path, "junk").unwrap();
+    let folder: Harm = |path| {
+        let _ = std::fs::remove_file(path);
+        std::fs::create_dir_all(path.join("sub")).unwrap();
+    };
+    let gone: Harm = |path| std::fs::remove_file(path).unwrap();
+    let harms = [
+        ("order", junk, true),
+        ("order", folder, true),
+        ("order", gone, true),
+        ("log", junk, true),
+        ("log", folder, true),
+        ("log", gone, true),
+        ("other", folder, true),
+        ("state", junk, false),
+        ("state", folder, false),
+    ];
+    for (number, (name, harm, end_is_known)) in harms.into_iter().enumerate() {
+        let mut fixture = fixture();
+        let marks = fixture.home.path().join("marks");
+        let package = fixture.package("Acme.Web", &[("Deploy.sh", &format!("echo x >> {}", marks.display()))]);
+        fixture.run("t1", package).await;
+        harm(&fixture.home.work().join("t1").join(name));
+        // The second time it is read as it was written down the first time.
+        for _ in 0..2 {
+            fixture.works = open(&fixture.home);
+            fixture.start("t1", package).unwrap();
+            let (state, _) = end_of(&fixture.works, "t1").await;
+            let is_unknown = matches!(state, WorkState::UnknownResult { .. });
+            assert!(if end_is_known { state == WorkState::Succeeded } else { is_unknown }, "{number}: {state:?}");
+            assert_eq!(std::fs::read_to_string(&marks).unwrap(), "x\n", "{number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_the_work_that_is_deleted_is_made_again_and_what_runs_is_told_to_its_end() {
+    let mut fixture = fixture();
+    let go = fixture.home.path().join("go");
+    let script = format!("echo before; until [ -e {} ]; do sleep 0.02; done; echo after", go.display());
+    let package = fixture.package("Acme.Web", &[("Deploy.sh", &script)]);
+    fixture.start("t1", package).unwrap();
+    until("it runs", || fixture.works.job(&"t1".parse().unwrap()).unwrap().progress(0).unwrap().lines.len() > 2).await;
+    std::fs::remove_dir_all(fixture.home.work()).unwrap();
+    std::fs::write(&go, "").unwrap();
+    let (state, lines) = end_of(&fixture.works, "t1").await;
+    assert_eq!(state, WorkState::Succeeded);
+    assert!(has(&lines, Info, "before") && has(&lines, Info, "after"));
+    let (state, _) = fixture.run("t2", package).await;
+    assert_eq!(state, WorkState::Succeeded);
+
+    fixture.works = open(&fixture.home);
+    fixture.start("t1", package).unwrap();
+    assert_eq!(end_of(&fixture.works, "t1").await.0, WorkState::Succeeded, "and the next process knows it");
+}
+
+#[tokio::test]
+async fn a_log_that_is_cut_while_it_is_watched_says_so_and_comes_to_its_end() {
+    let fixture = fixture();
+    let package = fixture.package("Acme.Web", &[("Deploy.sh", "echo hello")]);
+    fixture.run("t1", package).await;
+    std::fs::write(fixture.home.work().join("t1/log"), "").unwrap();
+    let progress = fixture.works.job(&"t1".parse().unwrap()).unwrap().progress(0).unwrap();
+    assert_eq!(progress.state, WorkState::Succeeded);
+    assert!(has(&progress.lines, Warning, "the log is damaged from here on"), "{progress:?}");
+}
+
+#[tokio::test]
+async fn where_the_work_cannot_be_read_nothing_is_taken_and_everything_else_goes_on() {
+    let mut fixture = fixture();
+    let package = fixture.package("Acme.Web", &[]);
+    std::fs::remove_dir_all(fixture.home.work()).unwrap();
+    std::fs::write(fixture.home.work(), "not a folder").unwrap();
+    fixture.works = open(&fixture.home);
+    assert_eq!(fixture.start("t1", package).unwrap_err().kind, RefusalKind::Internal);
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_script_count_though_no_line_end_follows_and_its_child_holds_the_output_open() {
+    let fixture = fixture();
+    let package = fixture.package("Acme.Web", &[("Deploy.sh", "printf half; printf bad >&2; sleep 20 & exit 3")]);
+    let (state, lines) = fixture.run("t1", package).await;
+    assert!(matches!(state, WorkState::Failed { .. }), "{state:?}");
+    for (level, text) in [(Info, "half"), (Warning, "bad")] {
+        assert!(lines.iter().any(|line| line.level == level && line.text == text), "{text} in {lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_no_environment_can_hold_is_told_in_the_log_and_is_in_the_file() {
+    let fixture = fixture();
+    let package = fixture.package("Acme.Web", &[("Deploy.sh", "grep -c Long \"$OCTOPUS_VARIABLES_FILE\"; env")]);
+    let mut order = start("t1", package);
+    let Work::Install { variables, .. } = &mut order.work;
+    variables.insert("Long".to_owned(), "x".repeat(200_000));
+    fixture.works.start(order).unwrap();
+    let (state, lines) = end_of(&fixture.works, "t1").await;
+    assert_eq!(state, WorkState::Succeeded, "{lines:?}");
+    let warnings: Vec<_> = lines.iter().filter(|line| line.level == Warning).collect();
+    assert!(warnings.len() == 1 && warnings[0].text.contains("\"Long\" is not in the environment"), "{warnings:?}");
+    assert!(lines.iter().any(|line| line.text == "1") && !lines.iter().any(|line| line.text.contains("OCTOPUS_LONG=")));
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use octopus_proto::{LOG_LINE_MAX, LogLevel, LogLine, PROGRESS_LINES_MAX};
 use serde::{Deserialize, Serialize};
@@ -22,10 +22,13 @@ const FILE_LINE_MAX: u64 = 6 * LOG_LINE_MAX as u64 + 1024;
 
 const FULL: &str = "the log is full: the rest of the output is not kept";
 
+const DAMAGED: &str = "the log is damaged from here on";
+
 /// An open log.
 pub(super) struct LogFile {
-    path: PathBuf,
-    file: File,
+    /// Read and written by this one handle, so that it stays whole even when somebody deletes the file's name. `None`:
+    /// there is no file to be had, and nothing is kept.
+    file: Option<File>,
     size: u64,
     last: u64,
     full: bool,
@@ -51,33 +54,38 @@ enum Level {
 }
 
 impl LogFile {
+    /// A new log, where there is none.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        Self::open(path, OpenOptions::new().truncate(true).write(true))
+        Ok(Self::of(Some(sys::private(&mut OpenOptions::new()).read(true).append(true).create_new(true).open(path)?)))
     }
 
     /// Opens the log of an earlier process. A last line that was not written whole is cut off.
     pub(super) fn load(path: &Path) -> io::Result<Self> {
-        let mut log = Self::open(path, OpenOptions::new().read(true).append(true))?;
-        let mut reader = BufReader::new(File::open(path)?);
+        let mut file = sys::private(&mut OpenOptions::new()).read(true).append(true).create(true).open(path)?;
+        let (mut size, mut last) = (0, 0);
+        let mut reader = BufReader::new(&mut file);
         let mut line = Vec::new();
         loop {
             line.clear();
             let read = reader.by_ref().take(FILE_LINE_MAX).read_until(b'\n', &mut line)? as u64;
             let Ok(Line { seq, .. }) = serde_json::from_slice(&line) else { break };
-            if !line.ends_with(b"\n") || seq != log.last + 1 {
+            if !line.ends_with(b"\n") || seq != last + 1 {
                 break;
             }
-            log.size += read;
-            log.last = seq;
+            size += read;
+            last = seq;
         }
-        log.file.set_len(log.size)?;
-        log.full = log.size >= LOG_MAX;
-        Ok(log)
+        file.set_len(size)?;
+        Ok(Self { size, last, full: size >= LOG_MAX, ..Self::of(Some(file)) })
     }
 
-    fn open(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
-        let file = sys::private(options).create(true).open(path)?;
-        Ok(Self { path: path.to_owned(), file, size: 0, last: 0, full: false, hint: (0, 0) })
+    /// Stands in for a log that cannot be opened.
+    pub(super) fn lost() -> Self {
+        Self::of(None)
+    }
+
+    fn of(file: Option<File>) -> Self {
+        Self { file, size: 0, last: 0, full: false, hint: (0, 0) }
     }
 
     pub(super) fn last(&self) -> u64 {
@@ -85,11 +93,12 @@ impl LogFile {
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        self.file.as_ref().map_or(Ok(()), File::sync_all)
     }
 
     /// Writes lines with one call to the system. A text that is too long goes on in the next line.
     pub(super) fn append(&mut self, lines: &mut dyn Iterator<Item = (LogLevel, &str)>) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         let mut bytes = Vec::new();
         let mut last = self.last;
         for (level, text) in lines {
@@ -105,9 +114,9 @@ impl LogFile {
                 }
             }
         }
-        if let Err(error) = self.file.write_all(&bytes) {
+        if let Err(error) = file.write_all(&bytes) {
             // A half-written line would spoil all that follow.
-            self.file.set_len(self.size)?;
+            file.set_len(self.size)?;
             return Err(error);
         }
         self.size += bytes.len() as u64;
@@ -117,14 +126,20 @@ impl LogFile {
 
     /// Some lines after a sequence number.
     pub(super) fn read(&mut self, after: u64) -> io::Result<Vec<LogLine>> {
-        let (seq, offset) = if after >= self.hint.0 { self.hint } else { (0, 0) };
-        let mut reader = BufReader::new(File::open(&self.path)?);
+        let Some(file) = &mut self.file else { return Ok(Vec::new()) };
+        let (mut seq, mut offset) = if after >= self.hint.0 { self.hint } else { (0, 0) };
+        let mut reader = BufReader::new(file);
         reader.seek(SeekFrom::Start(offset))?;
-        let (mut seq, mut offset, mut lines, mut line) = (seq, offset, Vec::new(), Vec::new());
+        let (mut lines, mut line) = (Vec::new(), Vec::new());
         while seq < self.last && lines.len() < PROGRESS_LINES_MAX {
             line.clear();
             offset += reader.by_ref().take(FILE_LINE_MAX).read_until(b'\n', &mut line)? as u64;
-            let Line { seq: found, at, level, text } = serde_json::from_slice(&line)?;
+            let Ok(Line { seq: found, at, level, text }) = serde_json::from_slice(&line) else {
+                // Somebody cut or changed it. Whoever watches must come to the end all the same.
+                (seq, offset) = (self.last, self.size);
+                lines.push(LogLine { seq, at: now_micros(), level: LogLevel::Warning, text: DAMAGED.to_owned() });
+                break;
+            };
             seq = found;
             if seq > after {
                 lines.push(LogLine { seq, at, level: level.into(), text: text.into_owned() });

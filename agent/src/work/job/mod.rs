@@ -44,7 +44,7 @@ struct News {
     state: WorkState,
 }
 
-/// The tickets of earlier processes. A folder without an order was never accepted and is deleted.
+/// The tickets of earlier processes. A folder with neither an order nor an end was never accepted and is deleted.
 pub(super) fn load_all(folder: &Path) -> io::Result<HashMap<Ticket, std::sync::Arc<Job>>> {
     let mut jobs = HashMap::new();
     for entry in fs::read_dir(folder)? {
@@ -53,15 +53,18 @@ pub(super) fn load_all(folder: &Path) -> io::Result<HashMap<Ticket, std::sync::A
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        match Job::load(&entry.path(), &ticket) {
-            Ok(job) => drop(jobs.insert(ticket, std::sync::Arc::new(job))),
-            Err(error) => {
-                tracing::warn!(ticket = %ticket, %error, "a ticket of an earlier process is damaged and is forgotten");
-                let _ = fs::remove_dir_all(entry.path());
-            }
+        if was_accepted(&entry.path()) {
+            jobs.insert(ticket.clone(), std::sync::Arc::new(Job::load(&entry.path(), &ticket)));
+        } else if let Err(error) = fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%ticket, %error, "could not delete what is left of an order that was not accepted");
         }
     }
     Ok(jobs)
+}
+
+/// True where there is a record, whether it can be read or not.
+fn was_accepted(folder: &Path) -> bool {
+    [record::order_path(folder), record::end_path(folder)].iter().any(|path| fs::symlink_metadata(path).is_ok())
 }
 
 /// Deletes what a process that was killed left besides its record: the variables above all.
@@ -69,18 +72,32 @@ fn remove_leftovers(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if ![record::order_path(folder), record::log_path(folder), record::end_path(folder)].contains(&path) {
-            fs::remove_file(path)?;
+            if fs::symlink_metadata(&path)?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
         }
     }
     Ok(())
 }
 
+/// A part of a record: `None` where there is none, an error where it cannot be understood.
+fn read_part<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Job {
     /// Writes a new ticket down; durable when it returns.
     pub(super) fn create(works: &Path, ticket: &Ticket, record: Record) -> io::Result<Self> {
+        package::ensure_private_folder(works).map_err(io::Error::other)?;
         let folder = works.join(ticket.as_str());
         match fs::create_dir(&folder) {
-            // What is left of an order that was refused half-way, or of a ticket that could not be deleted.
+            // A record that could not be read when this process started: the work may have been done.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && was_accepted(&folder) => {
+                return Err(io::Error::other(format!("{} holds an earlier order", folder.display())));
+            }
+            // What is left of an order that was refused half-way.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_dir_all(&folder)?;
                 fs::create_dir(&folder)?;
@@ -93,23 +110,38 @@ impl Job {
         Ok(Self::new(ticket, folder, record, log, WorkState::Running))
     }
 
-    fn load(folder: &Path, ticket: &Ticket) -> io::Result<Self> {
-        let record: Record = serde_json::from_slice(&fs::read(record::order_path(folder))?)?;
-        remove_leftovers(folder)?;
-        let log = LogFile::load(&record::log_path(folder))?;
-        let end = match fs::read(record::end_path(folder)) {
-            Ok(bytes) => Some(serde_json::from_slice::<End>(&bytes)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
+    /// Reads the record of an earlier process. Whatever is damaged in it, the ticket stays known, so that its work is not
+    /// done again; what nobody can tell any more becomes an unknown result.
+    fn load(folder: &Path, ticket: &Ticket) -> Self {
+        let warn = |error: io::Error, what| tracing::warn!(%ticket, %error, "{what} of an earlier process is damaged");
+        let mut reason = "Tentacle ended while this was going on, and nobody saw how it came out";
+        if let Err(error) = remove_leftovers(folder) {
+            warn(error, "what lies beside the record of a ticket");
+        }
+        let record =
+            read_part(&record::order_path(folder)).and_then(|record| record.ok_or(io::ErrorKind::NotFound.into()));
+        let record = record.unwrap_or_else(|error| {
+            warn(error, "the order of a ticket");
+            let record = Record::damaged();
+            let _ = serde_json::to_vec(&record).map(|bytes| sys::write_durable(&record::order_path(folder), &bytes));
+            record
+        });
+        let log = LogFile::load(&record::log_path(folder)).unwrap_or_else(|error| {
+            warn(error, "the log of a ticket");
+            LogFile::lost()
+        });
+        let end = read_part::<End>(&record::end_path(folder)).unwrap_or_else(|error| {
+            warn(error, "the end of a ticket");
+            reason = "the record of how it ended is damaged";
+            None
+        });
         let known = end.is_some();
         let job = Self::new(ticket, folder.to_owned(), record, log, end.map_or(WorkState::Running, Into::into));
         if !known {
-            let reason = "Tentacle ended while this was going on, and nobody saw how it came out".to_owned();
-            job.line(LogLevel::Error, &reason);
-            job.finish(WorkState::UnknownResult { reason });
+            job.line(LogLevel::Error, reason);
+            job.finish(WorkState::UnknownResult { reason: reason.to_owned() });
         }
-        Ok(job)
+        job
     }
 
     fn new(ticket: &Ticket, folder: PathBuf, record: Record, log: LogFile, state: WorkState) -> Self {
@@ -156,16 +188,23 @@ impl Job {
     /// Ends it: the log and then the state are on the disk before anybody is told. False when it had ended before.
     pub(super) fn finish(&self, state: WorkState) -> bool {
         let (Some(end), false) = (End::of(&state), self.is_finished()) else { return false };
-        let written = self
-            .log()
-            .sync()
-            .and_then(|()| sys::write_durable(&record::end_path(&self.folder), &serde_json::to_vec(&end)?));
+        let written = self.log().sync().and_then(|()| self.write_end(&end));
         if let Err(error) = written {
             // Whoever asks this process is told the truth all the same; its successor will not know.
             tracing::error!(ticket = %self.ticket, %error, "could not write down how work ended");
         }
         self.news.send_modify(|news| news.state = state);
         true
+    }
+
+    fn write_end(&self, end: &End) -> io::Result<()> {
+        let (path, bytes) = (record::end_path(&self.folder), serde_json::to_vec(end)?);
+        if !self.folder.exists() {
+            // Somebody deleted it. A ticket that the next process does not know would be carried out again.
+            fs::create_dir_all(&self.folder)?;
+            sys::write_durable(&record::order_path(&self.folder), &serde_json::to_vec(&self.record)?)?;
+        }
+        sys::write_durable(&path, &bytes)
     }
 
     /// Forgets it.

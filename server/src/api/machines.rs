@@ -219,7 +219,7 @@ async fn update(
     app.live.tell(Change::Machine(id));
     if is_elsewhere && !new.is_disabled {
         // What is known of it was seen at the old address.
-        task_create_health(&app, space, &user.username, &Selection::Machines(vec![id])).await?;
+        task_create_health(&app, space, &user.username, &Selection::Machines(vec![id]), None).await?;
     }
     Ok(Json(resource(&seen(&app, space, id).await?, app.now())))
 }

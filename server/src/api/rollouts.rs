@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::bind::{Body, Id, Query, Space};
 use super::page::{List, Page, Slice, TAKE_DEFAULT};
+use super::tasks::description;
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::rollouts::{rollout_count, rollout_get, rollout_list};
@@ -140,7 +141,7 @@ impl RolloutBody {
             target: target.transpose().map_err(super::bad)?,
             max_in_flight: self.max_in_flight,
             failure_budget: self.failure_budget,
-            description: self.description.or(self.name),
+            description: description(self.description.or(self.name))?,
         })
     }
 }

@@ -28,6 +28,9 @@ use crate::tasks::{
     DEPLOY, DeployRequest, HEALTH, TaskError, UPGRADE, task_cancel, task_create_deploy, task_create_health,
 };
 
+/// Longest description of a task, in characters. A longer one is refused.
+const DESCRIPTION_MAX: usize = 1000;
+
 const FILTERS: [&str; 9] =
     ["ids", "name", "states", "active", "running", "environment", "project", "tenant", "hasPendingInterruptions"];
 
@@ -249,8 +252,19 @@ impl SelectionArguments {
     }
 }
 
+/// What a client calls a task: without white space around it, `None` where nothing is left.
+pub(super) fn description(text: Option<String>) -> Result<Option<String>, ApiError> {
+    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    match text.as_ref().map(|text| text.chars().count()) {
+        Some(length) if length > DESCRIPTION_MAX => Err(ApiError::bad_request(format!(
+            "A Description may have at most {DESCRIPTION_MAX} characters, not {length}."
+        ))),
+        _ => Ok(text),
+    }
+}
+
 impl DeployArguments {
-    fn read(self) -> Result<DeployRequest, ApiError> {
+    fn read(self, description: Option<String>) -> Result<DeployRequest, ApiError> {
         let version = self.version.filter(|version| !version.is_empty()).map(|version| version.parse::<Version>());
         Ok(DeployRequest {
             package_id: self.package_id.parse().map_err(bad)?,
@@ -258,6 +272,7 @@ impl DeployArguments {
             environment: self.environment_id,
             roles: self.roles.unwrap_or_default(),
             variables: self.variables.unwrap_or_default(),
+            description,
         })
     }
 }
@@ -269,23 +284,19 @@ async fn create(
     Body(body): Body<TaskBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let arguments = body.arguments.filter(|arguments| !arguments.is_null()).unwrap_or_else(|| json!({}));
+    let description = description(body.description)?;
     let who = user.username.as_str();
     let is = |name: &str| body.name.eq_ignore_ascii_case(name);
     let id = if is(UPGRADE) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;
-        let request = RolloutRequest {
-            selection,
-            target: None,
-            max_in_flight: None,
-            failure_budget: None,
-            description: body.description,
-        };
+        let request =
+            RolloutRequest { selection, target: None, max_in_flight: None, failure_budget: None, description };
         rollout_create(&app, space, who, request).await?.task
     } else if is(HEALTH) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;
-        task_create_health(&app, space, who, &selection).await?
+        task_create_health(&app, space, who, &selection, description).await?
     } else if is(DEPLOY) {
-        task_create_deploy(&app, space, who, bind::<DeployArguments>(arguments)?.read()?).await?
+        task_create_deploy(&app, space, who, bind::<DeployArguments>(arguments)?.read(description)?).await?
     } else {
         let name: String = body.name.chars().take(50).collect();
         return Err(ApiError::bad_request(format!(

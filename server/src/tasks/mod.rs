@@ -97,21 +97,24 @@ pub struct DeployRequest {
     pub roles: Vec<String>,
     /// Variables for the package's scripts.
     pub variables: BTreeMap<String, String>,
+    /// What the task is called; `None` for a sentence made of the rest.
+    pub description: Option<String>,
 }
 
-/// Makes a task that asks machines how they are.
+/// Makes a task that asks machines how they are. It is called `description`, or a sentence made of the selection.
 pub async fn task_create_health(
     app: &App,
     space: SpaceId,
     who: &str,
     selection: &Selection,
+    description: Option<String>,
 ) -> Result<TaskId, TaskError> {
     let mut tx = app.db.write().await?;
     let machines = selected(&mut tx, space, selection).await?;
-    let description = match machines.as_slice() {
+    let description = description.unwrap_or_else(|| match machines.as_slice() {
         [machine] => format!("Check the health of {}", machine.name),
         machines => format!("Check the health of {} machines", machines.len()),
-    };
+    });
     let arguments = match selection {
         Selection::All => serde_json::json!({}),
         Selection::Environments(ids) => match ids.as_slice() {
@@ -150,8 +153,9 @@ pub async fn task_create_deploy(
     if machines.is_empty() {
         return Err(TaskError::NothingSelected { why: no_machine(&environment, &request.roles) });
     }
-    let description =
-        format!("Deploy {} {} to {}", package.package.package_id, package.package.version, environment.name);
+    let description = request.description.clone().unwrap_or_else(|| {
+        format!("Deploy {} {} to {}", package.package.package_id, package.package.version, environment.name)
+    });
     let order = deploy::Order::new(&package, &request);
     let arguments = serde_json::to_value(&order).map_err(|error| DbError::damaged("tasks.arguments", error))?;
     let task = NewTask { space, name: DEPLOY.to_owned(), description, arguments, created_by: who.to_owned() };

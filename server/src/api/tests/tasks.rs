@@ -47,6 +47,26 @@ async fn a_task_is_made_listed_read_and_cancelled() {
 }
 
 #[tokio::test]
+async fn every_task_is_called_what_its_asker_called_it() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    client.report(1, "1.0.0").await;
+    client.push("", "fileToUpload", &package("Acme.Web", "1.0", "a")).await;
+    let deploy = json!({"PackageId": "Acme.Web", "EnvironmentId": "Environments-1"});
+    for (name, arguments) in [("Health", json!({})), ("Deploy", deploy), ("Upgrade", json!({}))] {
+        let task = |description: &str| json!({"Name": name, "Description": description, "Arguments": arguments});
+        let made = client.create("/api/tasks", task(" Nightly <run> ")).await;
+        assert_eq!(made["Description"], "Nightly <run>", "{name}");
+        let kept = client.get(made["Links"]["Self"].as_str().unwrap()).await;
+        assert_eq!(kept["Description"], "Nightly <run>", "{name}");
+        let long = "x".repeat(1001);
+        client.refused("POST", "/api/tasks", Some(task(&long)), StatusCode::BAD_REQUEST, "at most 1000").await;
+    }
+    let unnamed = client.create("/api/tasks", json!({"Name": "Health", "Description": " "})).await;
+    assert_eq!(unnamed["Description"], "Check the health of web1");
+}
+
+#[tokio::test]
 async fn the_details_of_a_task_hold_one_child_for_each_machine() {
     let client = Client::new().await;
     client.with_machine().await;

@@ -92,7 +92,7 @@ async fn update(app: &App, user: &PageUser, id: MachineId, new: &NewMachine) -> 
     if (&old.address, old.thumbprint) != (&new.address, new.thumbprint) && !new.is_disabled {
         // What is known of it was seen at the old address.
         let machines = Selection::Machines(vec![id]);
-        task_create_health(app, SpaceId::DEFAULT, &user.0.username, &machines).await.map_err(refused)?;
+        task_create_health(app, SpaceId::DEFAULT, &user.0.username, &machines, None).await.map_err(refused)?;
     }
     Ok(())
 }

@@ -60,6 +60,6 @@ pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
 
 async fn check(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
     let machines = Selection::Machines(vec![id]);
-    let task = task_create_health(&app, SpaceId::DEFAULT, &user.0.username, &machines).await.map_err(refused)?;
+    let task = task_create_health(&app, SpaceId::DEFAULT, &user.0.username, &machines, None).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{task}")))
 }

@@ -71,6 +71,7 @@ impl Draft {
             environment,
             roles: self.roles.split(',').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect(),
             variables: read_variables(&self.variables)?,
+            description: None,
         })
     }
 }

@@ -259,6 +259,7 @@ impl Fixture {
             environment: self.environment,
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             variables: BTreeMap::from([("Color".to_owned(), "red".to_owned())]),
+            description: None,
         }
     }
 

@@ -50,7 +50,7 @@ async fn a_health_task_asks_every_enabled_machine() {
     tx.commit().await.unwrap();
     fixture.fake.set(|inside| inside.unreachable.extend([fixture.machines[1]]));
     let selection = Selection::Environments(vec![fixture.environment]);
-    let id = task_create_health(&fixture.app, SpaceId::DEFAULT, "alice", &selection).await.unwrap();
+    let id = task_create_health(&fixture.app, SpaceId::DEFAULT, "alice", &selection, None).await.unwrap();
     let _portal = fixture.run();
     assert_eq!(fixture.ended(id).await.state, TaskState::Failed);
     let parts = fixture.parts(id).await;
@@ -58,7 +58,7 @@ async fn a_health_task_asks_every_enabled_machine() {
     assert_eq!(states, [("web1", MachineTaskState::Success), ("web2", MachineTaskState::Failed)]);
     assert!(parts[1].reason.contains("no route"), "{}", parts[1].reason);
     let one = Selection::Machines(vec![fixture.machines[0]]);
-    let id = task_create_health(&fixture.app, SpaceId::DEFAULT, "alice", &one).await.unwrap();
+    let id = task_create_health(&fixture.app, SpaceId::DEFAULT, "alice", &one, None).await.unwrap();
     assert_eq!(fixture.ended(id).await.state, TaskState::Success);
 }
 
@@ -79,7 +79,7 @@ async fn what_cannot_be_done_is_refused_before_a_task_is_made() {
     let variables = (0..=VARIABLES_MAX).map(|n| (n.to_string(), String::new())).collect();
     assert!(deploy(DeployRequest { variables, ..request }).await.contains("at most 1000 variables"));
     let unknown = Selection::Machines(vec![MachineId(99)]);
-    let error = task_create_health(&fixture.app, SpaceId::DEFAULT, "alice", &unknown).await.unwrap_err();
+    let error = task_create_health(&fixture.app, SpaceId::DEFAULT, "alice", &unknown, None).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no machine Machines-99");
     let mut conn = fixture.app.db.read().await.unwrap();
     assert!(crate::db::tasks::task_list_open(&mut conn).await.unwrap().is_empty());

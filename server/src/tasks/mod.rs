@@ -39,6 +39,9 @@ pub const UPGRADE: &str = "Upgrade";
 /// Most variables of a deployment. More are refused.
 const VARIABLES_MAX: usize = 1000;
 
+/// Longest part of a variable's name that is repeated in an error, in characters.
+const VARIABLE_NAME_SHOWN: usize = 50;
+
 /// Why a task was not made or cancelled, in words for the person who asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
@@ -68,6 +71,14 @@ pub enum TaskError {
     /// More variables than a deployment may have.
     #[error("a deployment may have at most {VARIABLES_MAX} variables, not {0}")]
     TooManyVariables(usize),
+    /// A variable that no script could ever see.
+    #[error("the variable \"{name}\" cannot be passed to the package's scripts: {why}")]
+    UnfitVariable {
+        /// Its name, cut to [`VARIABLE_NAME_SHOWN`] characters.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// There is no such task.
     #[error("there is no task {0}")]
     UnknownTask(TaskId),
@@ -137,9 +148,7 @@ pub async fn task_create_deploy(
     who: &str,
     request: DeployRequest,
 ) -> Result<TaskId, TaskError> {
-    if request.variables.len() > VARIABLES_MAX {
-        return Err(TaskError::TooManyVariables(request.variables.len()));
-    }
+    check_variables(&request.variables)?;
     let mut tx = app.db.write().await?;
     let environment = environment_get(&mut tx, space, request.environment).await?;
     let environment = environment.ok_or(TaskError::UnknownEnvironment(request.environment))?;
@@ -182,6 +191,24 @@ pub async fn task_cancel(app: &App, space: SpaceId, id: TaskId, who: &str) -> Re
     tx.commit().await.map_err(DbError::from)?;
     announce(app, id);
     app.live.poke_orchestrator();
+    Ok(())
+}
+
+/// Refuses what no environment can hold: the script would run without it, and nobody would know.
+fn check_variables(variables: &BTreeMap<String, String>) -> Result<(), TaskError> {
+    if variables.len() > VARIABLES_MAX {
+        return Err(TaskError::TooManyVariables(variables.len()));
+    }
+    for (name, value) in variables {
+        let why = match name {
+            name if name.trim().is_empty() => "its name is empty",
+            name if name.contains('=') => "its name holds =, which ends a name",
+            name if name.contains('\0') => "its name holds a NUL character",
+            _ if value.contains('\0') => "its value holds a NUL character, at which it would end",
+            _ => continue,
+        };
+        return Err(TaskError::UnfitVariable { name: name.chars().take(VARIABLE_NAME_SHOWN).collect(), why });
+    }
     Ok(())
 }
 

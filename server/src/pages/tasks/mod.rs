@@ -165,7 +165,7 @@ pub(super) fn refused(error: TaskError) -> ApiError {
         TaskError::NothingSelected { .. } | TaskError::DisabledEnvironment(_) | TaskError::Completed { .. } => {
             ApiError::conflict(message)
         }
-        TaskError::TooManyVariables(_) => ApiError::bad_request(message),
+        TaskError::TooManyVariables(_) | TaskError::UnfitVariable { .. } => ApiError::bad_request(message),
         TaskError::Db(error) => error.into(),
     }
 }

@@ -77,7 +77,18 @@ async fn what_cannot_be_done_is_refused_before_a_task_is_made() {
     let refused = deploy(DeployRequest { version: Some(Version::release(9, 0, 0)), ..request.clone() }).await;
     assert_eq!(refused, "the portal has no package acme.web 9.0.0; push it first");
     let variables = (0..=VARIABLES_MAX).map(|n| (n.to_string(), String::new())).collect();
-    assert!(deploy(DeployRequest { variables, ..request }).await.contains("at most 1000 variables"));
+    assert!(deploy(DeployRequest { variables, ..request.clone() }).await.contains("at most 1000 variables"));
+    for (name, value, why) in [
+        ("", "x", "its name is empty"),
+        (" ", "x", "its name is empty"),
+        ("A=B", "x", "its name holds =, which ends a name"),
+        ("A\0B", "x", "its name holds a NUL character"),
+        ("A", "x\0y", "its value holds a NUL character, at which it would end"),
+    ] {
+        let variables = BTreeMap::from([("Fine".to_owned(), "=".to_owned()), (name.to_owned(), value.to_owned())]);
+        let refused = deploy(DeployRequest { variables, ..request.clone() }).await;
+        assert_eq!(refused, format!("the variable \"{name}\" cannot be passed to the package's scripts: {why}"));
+    }
     let unknown = Selection::Machines(vec![MachineId(99)]);
     let error = task_create_health(&fixture.app, SpaceId::DEFAULT, "alice", &unknown, None).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no machine Machines-99");

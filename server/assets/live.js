@@ -3,6 +3,7 @@
   "use strict";
   const SILENT_MAX_MS = 40000; // The portal says something every 15 s; after this much silence the line is dead.
   const RETRY_MS = 5000; // A first connection that fails is not retried by the extension.
+  const LOGGED_OUT = 401;
   const skew = Number(document.body.dataset.now) - Date.now();
   const source = document.getElementById("live");
   const state = document.getElementById("live-state");
@@ -55,6 +56,9 @@
     show(true);
   });
   for (const name of ["htmx:sse:before:message", "beat"]) source?.addEventListener(name, () => { heardAt = Date.now(); });
-  source?.addEventListener("htmx:sse:error", () => show(false));
+  source?.addEventListener("htmx:sse:error", (event) => {
+    if (event.detail.status === LOGGED_OUT) location.reload(); // It leads to the log-in page, and from there back here.
+    else show(false);
+  });
   source?.addEventListener("htmx:sse:close", () => { connection = null; show(false); });
 })();

@@ -25,6 +25,8 @@ pub enum Change {
     Task(TaskId),
     /// A package was uploaded or deleted.
     Packages,
+    /// Somebody logged out, or got another password: sessions may have ended.
+    Sessions,
 }
 
 /// The places where news is told.

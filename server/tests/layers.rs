@@ -11,10 +11,10 @@ use http_body_util::BodyExt as _;
 use octopus_server::app::{Access, App};
 use octopus_server::auth::{self, ApiUser, LoginError, PageUser, Peer, SetupError};
 use octopus_server::error::ApiError;
+use octopus_server::feed::{OverwriteMode, package_upload};
 use octopus_server::ids::SpaceId;
 use octopus_server::model::Scope;
 use octopus_server::routes::layered;
-use octopus_server::store::{OverwriteMode, package_upload};
 use octopus_server::testing::{TestApp, packed};
 use serde::Deserialize;
 use tower::ServiceExt as _;
@@ -77,7 +77,10 @@ fn routes() -> Router<App> {
         .route("/", get(async |PageUser(user): PageUser| user.username).post(echo))
         .route("/login", post(login))
         .route("/setup", post(setup))
-        .route("/logout", post(async |session: Session| auth::logout(&session).await.unwrap()))
+        .route(
+            "/logout",
+            post(async |State(app): State<App>, session: Session| auth::logout(&app, &session).await.unwrap()),
+        )
         .route("/peer", get(async |Peer(peer): Peer| peer.to_string()))
         .route("/panics", get(panics))
         .nest("/api", api)

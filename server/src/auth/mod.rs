@@ -12,7 +12,7 @@ pub use api_key::{ApiKeyError, api_key_create};
 pub use extract::{ApiUser, PageUser, Peer, safe_next};
 pub use limit::LoginLimiter;
 pub use password::{PASSWORD_MIN, PasswordError, password_is, password_set};
-pub use session::{LoginError, Sessions, login, logout, session_layer};
+pub use session::{LoginError, Sessions, login, logout, session_ended, session_layer};
 pub use setup::{SETUP_LINK_LIFE, SetupError, setup_link_create, setup_link_redeem, setup_link_works};
 
 use crate::ids::{ApiKeyId, UserId};

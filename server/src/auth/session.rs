@@ -1,10 +1,12 @@
 //! Sessions of people who logged in: a cookie that names a row of the database, so that they survive a restart.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::{self, error::RecvError};
 use tower_sessions::cookie::SameSite;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error as StoreError, ExpiredDeletion, Result as StoreResult};
@@ -17,12 +19,18 @@ use crate::db::sessions::{session_delete, session_delete_expired, session_get, s
 use crate::db::users::{user_by_name, user_get, user_password_hash};
 use crate::db::{Db, DbError};
 use crate::ids::UserId;
+use crate::live::Change;
+use crate::model::User;
 
 /// How long a session lasts without a request; then its bearer logs in again.
 const IDLE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How old the last note of a request may be before a new one is written: reading pages does not write each time.
 const NOTE_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often a session is looked up while something is open on its behalf. An end that nobody told of, such as that of a
+/// session too old or of a password set by another process, is noticed this late.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// New ids that are tried for a session. Two equal ones of 128 random bits mean that something else is wrong.
 const ID_TRIES: u32 = 3;
@@ -87,43 +95,92 @@ pub async fn login(
     let matches = password::verify(password, stored.as_deref()).await?;
     let (Some(user), Some(stored), true) = (user, stored, matches) else { return Err(LoginError::Wrong) };
     app.logins.succeeded(peer, username);
-    begin(session, user.id, &stored).await?;
+    begin(app, session, user.id, &stored).await?;
     Ok(Principal { user: user.id, username: user.username, via: Via::Session })
 }
 
 /// Makes `session` that user's. The id changes, so that whoever knew the old one is not logged in.
 pub(super) async fn begin(
+    app: &App,
     session: &Session,
     user: UserId,
     password_hash: &str,
 ) -> Result<(), tower_sessions::session::Error> {
     session.cycle_id().await?;
+    // The session of the old id ended, and those that began with another password.
+    app.live.tell(Change::Sessions);
     let login = Login { user: user.0, stamp: stamp(password_hash), noted_at: SystemClock.now().0 };
     session.insert(LOGIN_KEY, login).await
 }
 
-/// Ends a session.
-pub async fn logout(session: &Session) -> Result<(), tower_sessions::session::Error> {
-    session.flush().await
+/// Ends a session, and with it what is open on its behalf.
+pub async fn logout(app: &App, session: &Session) -> Result<(), tower_sessions::session::Error> {
+    session.flush().await?;
+    app.live.tell(Change::Sessions);
+    Ok(())
 }
 
 /// Whose session it is; `None` for nobody's.
 pub(super) async fn principal(db: &Db, session: &Session) -> Result<Option<Principal>, LoginError> {
     // Loading the session takes a connection: whoever holds one meanwhile may wait for ever.
     let Some(login) = session.get::<Login>(LOGIN_KEY).await? else { return Ok(None) };
-    let id = UserId(login.user);
-    let mut conn = db.read().await?;
-    let Some(user) = user_get(&mut conn, id).await? else { return Ok(None) };
-    let stored = user_password_hash(&mut conn, id).await?;
-    drop(conn);
-    if stored.as_deref().map(stamp).as_ref() != Some(&login.stamp) {
-        return Ok(None);
-    }
+    let Some(user) = login_user(db, &login).await? else { return Ok(None) };
     let now = SystemClock.now();
     if now.since(Timestamp(login.noted_at)) >= NOTE_EVERY {
         session.insert(LOGIN_KEY, Login { noted_at: now.0, ..login }).await?;
     }
-    Ok(Some(Principal { user: id, username: user.username, via: Via::Session }))
+    Ok(Some(Principal { user: user.id, username: user.username, via: Via::Session }))
+}
+
+/// The user who logged in; `None` where they are gone or have another password by now.
+async fn login_user(db: &Db, login: &Login) -> Result<Option<User>, LoginError> {
+    let id = UserId(login.user);
+    let mut conn = db.read().await?;
+    let Some(user) = user_get(&mut conn, id).await? else { return Ok(None) };
+    let stored = user_password_hash(&mut conn, id).await?;
+    Ok((stored.as_deref().map(stamp).as_ref() == Some(&login.stamp)).then_some(user))
+}
+
+/// True while the session of that id is somebody's. To look does not make it last longer.
+async fn is_alive(db: &Db, id: Id) -> Result<bool, LoginError> {
+    let session = Session::new(Some(id), Arc::new(Sessions(db.clone())), None);
+    match session.get::<Login>(LOGIN_KEY).await? {
+        Some(login) => Ok(login_user(db, &login).await?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// Waits until the session of a request has ended: by logging out, by another password, by its age. What is open on its
+/// behalf ends with it. A session that cannot be looked up counts as ended: whoever has it may ask again.
+pub async fn session_ended(app: &App, session: &Session) {
+    ended(app, session, LOOK_EVERY).await;
+}
+
+async fn ended(app: &App, session: &Session, look_every: Duration) {
+    let Some(id) = session.id() else { return };
+    let mut news = app.live.listen();
+    loop {
+        match is_alive(&app.db, id).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                return tracing::error!(error = crate::error::chain(&error), "a session could not be looked up");
+            }
+        }
+        // The end of a session that brings no news is seen at the next look.
+        let _ = tokio::time::timeout(look_every, told_of_sessions(&mut news)).await;
+    }
+}
+
+async fn told_of_sessions(news: &mut broadcast::Receiver<Change>) {
+    loop {
+        match news.recv().await {
+            Ok(Change::Sessions) | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            // Nobody will ever tell.
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
 }
 
 /// Names a password by the hash of its hash, which is salted.
@@ -206,5 +263,54 @@ impl ExpiredDeletion for Sessions {
         let mut tx = self.0.write().await.map_err(backend)?;
         session_delete_expired(&mut tx, SystemClock.now()).await.map_err(backend)?;
         tx.commit().await.map_err(backend)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::password_set;
+    use crate::testing::TestApp;
+
+    /// Longest wait for an end that must be noticed.
+    const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+
+    async fn logged_in(portal: &TestApp) -> Session {
+        let admin = user_by_name(&mut portal.db.read().await.unwrap(), "admin").await.unwrap().unwrap().id;
+        password_set(&portal.db, admin, "correct horse battery").await.unwrap();
+        let session = Session::new(None, Arc::new(Sessions(portal.db.clone())), None);
+        login(portal, &session, [127, 0, 0, 1].into(), "admin", "correct horse battery").await.unwrap();
+        session.save().await.unwrap();
+        session
+    }
+
+    #[tokio::test]
+    async fn a_session_that_grew_too_old_ends_without_any_news() {
+        let portal = App::for_tests().await;
+        let session = logged_in(&portal).await;
+        let soon = Duration::from_millis(20);
+        let mut end = std::pin::pin!(ended(&portal, &session, soon));
+        assert!(tokio::time::timeout(soon * 10, &mut end).await.is_err(), "it is alive");
+        session.set_expiry(Some(Expiry::AtDateTime(time::OffsetDateTime::UNIX_EPOCH)));
+        session.save().await.unwrap();
+        tokio::time::timeout(NOTICED_WITHIN, end).await.expect("its end is noticed");
+    }
+
+    #[tokio::test]
+    async fn a_password_set_by_another_process_ends_its_sessions() {
+        let portal = App::for_tests().await;
+        let session = logged_in(&portal).await;
+        let mut end = std::pin::pin!(ended(&portal, &session, Duration::from_millis(20)));
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut end).await.is_err(), "it is alive");
+        let admin = user_by_name(&mut portal.db.read().await.unwrap(), "admin").await.unwrap().unwrap().id;
+        password_set(&portal.db, admin, "another battery staple").await.unwrap();
+        tokio::time::timeout(NOTICED_WITHIN, end).await.expect("its end is noticed");
+    }
+
+    #[tokio::test]
+    async fn nobodys_session_is_over_at_once() {
+        let portal = App::for_tests().await;
+        let session = Session::new(None, Arc::new(Sessions(portal.db.clone())), None);
+        session_ended(&portal, &session).await;
     }
 }

@@ -67,7 +67,7 @@ pub async fn setup_link_redeem(
     user_set_password_hash(&mut tx, user, &password_hash).await?;
     let user = user_get(&mut tx, user).await?.ok_or(SetupError::Gone)?;
     tx.commit().await.map_err(DbError::from)?;
-    session::begin(session, user.id, &password_hash).await?;
+    session::begin(app, session, user.id, &password_hash).await?;
     Ok(Principal { user: user.id, username: user.username, via: Via::Session })
 }
 

@@ -13,11 +13,12 @@ use axum::extract::{Extension, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::Instant;
+use tower_sessions::Session;
 
 use super::environments::filter::Filter;
 use super::environments::view::{Truth, environments_view};
@@ -27,7 +28,7 @@ use super::rollouts::view::rollout_view;
 use super::tasks::Window;
 use super::{environments, machines, packages, rollouts, tasks};
 use crate::app::App;
-use crate::auth::PageUser;
+use crate::auth::{PageUser, session_ended};
 use crate::db::DbError;
 use crate::error::ApiError;
 use crate::ids::{MachineId, RolloutId, TaskId};
@@ -45,7 +46,7 @@ const REST_FACTOR: u32 = 5;
 /// How often a stream that has nothing to say shows that it lives.
 const BEAT: Duration = Duration::from_secs(15);
 
-/// How long a stream lives. Then it ends and the page opens a new one, so that nobody listens long after logging out.
+/// How long a stream lives at most. Then it ends and the page opens a new one. It ends earlier with its session.
 const STREAM_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// How long to wait after the database failed before looking again.
@@ -164,6 +165,7 @@ async fn events(
     user: Result<PageUser, Response>,
     State(app): State<App>,
     Extension(streams): Extension<Streams>,
+    session: Session,
     Address(fields): Address,
     headers: HeaderMap,
 ) -> Response {
@@ -179,10 +181,20 @@ async fn events(
     };
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or(fields.get("seen")).to_owned();
     let changes = app.live.listen();
+    let end = end_of_stream(app.clone(), session);
     let follower =
         Follower { app, streams, scope, changes, seen: Some(seen), shown: Vec::new(), rest: Duration::ZERO, place };
     let beat = KeepAlive::new().interval(BEAT).event(Event::default().comment("still here").event("beat").data(""));
-    Sse::new(follower.into_stream()).keep_alive(beat).into_response()
+    Sse::new(follower.into_stream().take_until(end)).keep_alive(beat).into_response()
+}
+
+/// Waits until a stream has to end, whatever its page shows.
+async fn end_of_stream(app: App, session: Session) {
+    tokio::select! {
+        () = app.shutdown.cancelled() => {}
+        () = session_ended(&app, &session) => {}
+        () = tokio::time::sleep(STREAM_LIFE) => {}
+    }
 }
 
 /// One open page.
@@ -203,15 +215,9 @@ struct Follower {
 
 impl Follower {
     fn into_stream(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        let end = Instant::now() + STREAM_LIFE;
-        futures_util::stream::unfold(self, move |mut follower| async move {
-            let shutdown = follower.app.shutdown.clone();
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => None,
-                () = tokio::time::sleep_until(end) => None,
-                event = follower.next() => event.map(|event| (Ok(event), follower)),
-            }
+        futures_util::stream::unfold(self, |mut follower| async move {
+            let event = follower.next().await?;
+            Some((Ok(event), follower))
         })
     }
 

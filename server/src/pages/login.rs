@@ -59,8 +59,8 @@ async fn login_post(
     Ok((status, page).into_response())
 }
 
-async fn logout_post(session: Session) -> Result<Redirect, PageError> {
-    logout(&session).await.map_err(|error| ApiError::internal("log you out", &error))?;
+async fn logout_post(State(app): State<App>, session: Session) -> Result<Redirect, PageError> {
+    logout(&app, &session).await.map_err(|error| ApiError::internal("log you out", &error))?;
     Ok(Redirect::to("/login"))
 }
 

@@ -9,7 +9,7 @@ use http::StatusCode;
 use octopus_server::live::Change;
 use octopus_server::testing::TestApp;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, PASSWORD, setup_token};
 use crate::seed::{self, bundled};
 
 /// Longest wait for a message that must come.
@@ -166,6 +166,26 @@ async fn a_listener_that_fell_behind_still_sees_the_truth() {
         portal.live.tell(Change::Packages);
     }
     assert!(stream.message().await.unwrap().contains("2026.4.0"));
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session_and_with_no_other() {
+    let portal = seed::portal().await;
+    let mut browser = Browser::logged_in(&portal).await;
+    let mut other = Browser::new(&portal);
+    other.post("/login", &[("username", "admin"), ("password", PASSWORD)]).await;
+    let mut stream = Stream::at(&browser, "/events?page=tasks", &[]).await;
+    let mut others = Stream::at(&other, "/events?page=tasks", &[]).await;
+    assert!(stream.message().await.is_some() && others.message().await.is_some());
+    browser.post("/logout", &[]).await;
+    assert_eq!(stream.message().await, None, "its reader logged out");
+    assert!(others.is_silent().await, "somebody else's goes on");
+
+    let token = setup_token(&portal).await;
+    let new = "another battery staple";
+    let chosen = browser.post("/setup", &[("token", &token), ("password", new), ("again", new)]).await;
+    assert_eq!(chosen.status, StatusCode::SEE_OTHER);
+    assert_eq!(others.message().await, None, "its reader's password is another one now");
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::db::DbError;
+use crate::feed::UploadError;
 use crate::pages;
-use crate::store::{StoreError, UploadError};
+use crate::store::StoreError;
 
 /// Why a request was not answered as wished. The REST API sends it as `{ErrorMessage, Errors}`; pages show the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +102,7 @@ impl From<StoreError> for ApiError {
 impl From<UploadError> for ApiError {
     fn from(error: UploadError) -> Self {
         match error {
-            UploadError::Exists { .. } => Self::conflict(sentence(&error.to_string())),
+            UploadError::Exists { .. } | UploadError::Damaged { .. } => Self::conflict(sentence(&error.to_string())),
             UploadError::Package { why } => {
                 Self { errors: vec![sentence(&why)], ..Self::bad_request("The file is no package that can be used.") }
             }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod db;
 pub mod discovery;
 pub mod error;
+pub mod feed;
 pub mod health;
 pub mod ids;
 pub mod inventory;

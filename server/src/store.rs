@@ -11,19 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use contract::{PackageId, Sha256, Version};
+use contract::Sha256;
 use futures_util::{Stream, StreamExt as _};
-use package::{Limits, PackageError, PackageFile};
 use sha2::Digest as _;
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::app::App;
-use crate::db::packages::{package_digests, package_get, package_insert, package_replace};
+use crate::db::packages::package_digests;
 use crate::db::{Connection, DbError};
-use crate::ids::SpaceId;
-use crate::live::Change;
-use crate::model::{NewPackage, Package};
 use crate::sys;
 
 /// Largest package. A larger one is refused as soon as its first byte too many arrives. No zip file without the 64-bit
@@ -66,6 +61,19 @@ pub enum StoreError {
     Missing {
         /// Its name.
         sha256: Sha256,
+    },
+    /// The file is not what was put there.
+    #[error(
+        "the package file {sha256} in the portal's store has {found} bytes and not {size}: it is damaged; upload the \
+         same package again"
+    )]
+    Damaged {
+        /// Its name.
+        sha256: Sha256,
+        /// Its size.
+        found: u64,
+        /// The size it had.
+        size: u64,
     },
 }
 
@@ -124,13 +132,22 @@ impl PackageStore {
         self.folder.join(format!("{sha256}{SUFFIX}"))
     }
 
-    /// Opens the file of that digest.
-    pub async fn open(&self, sha256: &Sha256) -> Result<tokio::fs::File, StoreError> {
+    /// Opens the file of that digest, which has that many bytes.
+    pub async fn open(&self, sha256: &Sha256, size: u64) -> Result<tokio::fs::File, StoreError> {
         let path = self.path(sha256);
-        match tokio::fs::File::open(&path).await {
+        let file = match tokio::fs::File::open(&path).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { sha256: *sha256 }),
             other => other.map_err(disk("open", &path)),
-        }
+        }?;
+        let found = file.metadata().await.map_err(disk("look at", &path))?.len();
+        if found == size { Ok(file) } else { Err(StoreError::Damaged { sha256: *sha256, found, size }) }
+    }
+
+    /// True if the file of that digest is there, can be read, and holds those bytes. Reads all of it.
+    pub async fn is_intact(&self, sha256: &Sha256) -> bool {
+        let (path, sha256) = (self.path(sha256), *sha256);
+        let read = tokio::task::spawn_blocking(move || package::sha256_file(&path));
+        matches!(read.await, Ok(Ok((found, _))) if found == sha256)
     }
 
     /// Receives an upload to the disk, hashing as it comes: memory holds one piece of it at a time.
@@ -240,166 +257,13 @@ pub enum RemoveError {
     Db(#[from] DbError),
 }
 
-/// What to do with an upload whose id and version exist already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OverwriteMode {
-    /// Refuse it.
-    #[default]
-    FailIfExists,
-    /// Put it in the place of the old one.
-    OverwriteExisting,
-    /// Keep the old one, and say so.
-    IgnoreIfExists,
-}
-
-impl OverwriteMode {
-    /// Reads the word of the REST API, without regard to case.
-    pub fn from_word(word: &str) -> Option<Self> {
-        let words = [
-            ("FailIfExists", Self::FailIfExists),
-            ("OverwriteExisting", Self::OverwriteExisting),
-            ("IgnoreIfExists", Self::IgnoreIfExists),
-        ];
-        words.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, mode)| mode)
-    }
-}
-
-/// What became of an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Uploaded {
-    /// It is in the feed now.
-    Created,
-    /// Its id and version were there, and the old one was kept.
-    Existing,
-}
-
-/// Why an upload is not in the feed.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// Its id and version are there.
-    #[error(
-        "A package with the same name and version already exists: {id} {version}. Give the new one another version, or \
-         ask to overwrite the old one"
-    )]
-    Exists {
-        /// The package's id.
-        id: PackageId,
-        /// Its version.
-        version: Version,
-    },
-    /// It is no package, or one that must not be unpacked.
-    #[error("the file is no package that can be used: {why}")]
-    Package {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] DbError),
-}
-
-impl From<RemoveError> for UploadError {
-    fn from(error: RemoveError) -> Self {
-        match error {
-            RemoveError::Store(error) => error.into(),
-            RemoveError::Db(error) => error.into(),
-        }
-    }
-}
-
-/// Puts a received package into the feed of a space: reads what it says of itself, and writes that down.
-pub async fn package_upload(
-    app: &App,
-    space: SpaceId,
-    incoming: Incoming,
-    mode: OverwriteMode,
-) -> Result<(Package, Uploaded), UploadError> {
-    let (new, incoming) = read(space, incoming).await?;
-    let mut tx = app.db.write().await?;
-    let old = package_get(&mut tx, space, &new.package_id, &new.version).await?;
-    let package = match (&old, mode) {
-        (Some(old), OverwriteMode::IgnoreIfExists) => return Ok((old.clone(), Uploaded::Existing)),
-        (Some(_), OverwriteMode::FailIfExists) => {
-            return Err(UploadError::Exists { id: new.package_id, version: new.version });
-        }
-        (Some(_), OverwriteMode::OverwriteExisting) => {
-            app.store.keep(incoming).await?;
-            package_replace(&mut tx, &new, app.now()).await?
-        }
-        (None, _) => {
-            app.store.keep(incoming).await?;
-            package_insert(&mut tx, &new, app.now()).await?
-        }
-    };
-    tx.commit().await.map_err(DbError::from)?;
-    if let Some(old) = old {
-        remove_quietly(app, &old.package.sha256).await;
-    }
-    app.live.tell(Change::Packages);
-    Ok((package, Uploaded::Created))
-}
-
-/// Deletes a package from the feed of a space, and its file if nothing else refers to it. `None` if it is not there.
-pub async fn package_remove(
-    app: &App,
-    space: SpaceId,
-    id: &PackageId,
-    version: &Version,
-) -> Result<Option<Package>, DbError> {
-    let mut tx = app.db.write().await?;
-    let package = crate::db::packages::package_delete(&mut tx, space, id, version).await?;
-    tx.commit().await?;
-    if let Some(package) = &package {
-        remove_quietly(app, &package.package.sha256).await;
-        app.live.tell(Change::Packages);
-    }
-    Ok(package)
-}
-
-/// Removes a file that lost a row. What fails here is swept at the next start.
-async fn remove_quietly(app: &App, sha256: &Sha256) {
-    let removed = async {
-        let mut tx = app.db.write().await?;
-        app.store.remove_unreferenced(&mut tx, sha256, &app.bundle.digests()).await
-    };
-    if let Err(error) = removed.await {
-        tracing::warn!(package.sha256 = %sha256, error = crate::error::chain(&error), "a package file was left behind");
-    }
-}
-
-/// Why a received file is no package, for whoever sent it: where it lies for a moment says nothing to them.
-fn unfit(error: &PackageError, path: &Path) -> String {
-    let (why, path) = (crate::error::chain(error), path.display().to_string());
-    why.replace(&format!("the package {path}"), "the file").replace(&path, "the file")
-}
-
-async fn read(space: SpaceId, incoming: Incoming) -> Result<(NewPackage, Incoming), UploadError> {
-    let opened = tokio::task::spawn_blocking(move || match PackageFile::open(incoming.path(), &Limits::default()) {
-        Ok(package) => Ok((package.nuspec().clone(), incoming)),
-        Err(error) => Err(UploadError::Package { why: unfit(&error, incoming.path()) }),
-    });
-    let (nuspec, incoming) = opened.await.map_err(|error| StoreError::CutOff { source: Box::new(error) })??;
-    let new = NewPackage {
-        space,
-        package_id: nuspec.id,
-        version: nuspec.version,
-        sha256: incoming.sha256,
-        size: incoming.size,
-        title: nuspec.title.unwrap_or_default(),
-        summary: nuspec.summary.unwrap_or_default(),
-        description: nuspec.description.unwrap_or_default(),
-        release_notes: nuspec.release_notes.unwrap_or_default(),
-    };
-    Ok((new, incoming))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestApp, packed};
+    use crate::app::App;
+    use crate::feed::{OverwriteMode, package_upload};
+    use crate::ids::SpaceId;
+    use crate::testing::packed;
 
     fn body(pieces: &[&[u8]]) -> impl Stream<Item = io::Result<Bytes>> {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
@@ -408,18 +272,6 @@ mod tests {
 
     fn files(store: &PackageStore) -> usize {
         fs::read_dir(&store.folder).unwrap().count()
-    }
-
-    async fn upload(
-        app: &TestApp,
-        id: &str,
-        version: &str,
-        content: &str,
-        mode: OverwriteMode,
-    ) -> Result<(Package, Uploaded), UploadError> {
-        let bytes = packed(id, version, content);
-        let incoming = app.store.receive(body(&[&bytes])).await.unwrap();
-        package_upload(app, SpaceId::DEFAULT, incoming, mode).await
     }
 
     #[tokio::test]
@@ -432,7 +284,7 @@ mod tests {
         let again = app.store.receive(body(&[b"hello world"])).await.unwrap();
         app.store.keep(again).await.unwrap();
         assert_eq!(files(&app.store), 1);
-        let missing = app.store.open(&Sha256([0; 32])).await.unwrap_err();
+        let missing = app.store.open(&Sha256([0; 32]), 1).await.unwrap_err();
         assert!(missing.to_string().contains("is not in the portal's store"), "{missing}");
     }
 
@@ -448,45 +300,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_is_read_and_listed() {
-        let app = App::for_tests().await;
-        let mut news = app.live.listen();
-        let (package, uploaded) = upload(&app, "Acme.Web", "1.0", "a", OverwriteMode::FailIfExists).await.unwrap();
-        assert_eq!((package.wire_id().as_str(), uploaded), ("packages-Acme.Web.1.0.0", Uploaded::Created));
-        assert_eq!(news.try_recv(), Ok(Change::Packages));
-        app.store.open(&package.package.sha256).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn the_same_version_is_refused_kept_or_replaced_as_asked() {
-        let app = App::for_tests().await;
-        let (first, _) = upload(&app, "Acme.Web", "1.0.0", "a", OverwriteMode::FailIfExists).await.unwrap();
-        let refused = upload(&app, "acme.web", "1.0", "b", OverwriteMode::FailIfExists).await.unwrap_err();
-        assert!(refused.to_string().starts_with("A package with the same name and version already exists"));
-        let kept = upload(&app, "acme.web", "1.0", "b", OverwriteMode::IgnoreIfExists).await.unwrap();
-        assert_eq!(kept, (first.clone(), Uploaded::Existing));
-        let replaced = upload(&app, "acme.web", "1.0", "b", OverwriteMode::OverwriteExisting).await.unwrap();
-        assert_ne!(replaced.0.package.sha256, first.package.sha256);
-        assert_eq!(files(&app.store), 1, "the old bytes are gone");
-        let (id, version) = (first.package.package_id, first.package.version);
-        assert!(package_remove(&app, SpaceId::DEFAULT, &id, &version).await.unwrap().is_some());
-        assert!(package_remove(&app, SpaceId::DEFAULT, &id, &version).await.unwrap().is_none());
-        assert_eq!(files(&app.store), 0);
-    }
-
-    #[tokio::test]
-    async fn what_is_no_package_is_refused_and_leaves_nothing() {
-        let app = App::for_tests().await;
-        let incoming = app.store.receive(body(&[b"PK but not really"])).await.unwrap();
-        let refused = package_upload(&app, SpaceId::DEFAULT, incoming, OverwriteMode::FailIfExists).await;
-        assert!(matches!(refused, Err(UploadError::Package { .. })), "{refused:?}");
-        assert_eq!(files(&app.store), 0);
-    }
-
-    #[tokio::test]
     async fn a_file_that_something_refers_to_stays() {
         let app = App::for_tests().await;
-        let (package, _) = upload(&app, "a", "1.0.0", "x", OverwriteMode::FailIfExists).await.unwrap();
+        let incoming = app.store.receive(body(&[&packed("a", "1.0.0", "x")])).await.unwrap();
+        let (package, _) = package_upload(&app, SpaceId::DEFAULT, incoming, OverwriteMode::FailIfExists).await.unwrap();
         let sha256 = package.package.sha256;
         let mut tx = app.db.write().await.unwrap();
         assert!(!app.store.remove_unreferenced(&mut tx, &sha256, &HashSet::new()).await.unwrap());
@@ -505,6 +322,6 @@ mod tests {
         fs::write(app.store.folder.join("README"), "a person's").unwrap();
         assert_eq!(app.store.sweep(&HashSet::from([kept])).unwrap(), 2);
         assert_eq!(files(&app.store), 2);
-        app.store.open(&kept).await.unwrap();
+        app.store.open(&kept, 1).await.unwrap();
     }
 }

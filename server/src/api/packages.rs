@@ -16,9 +16,10 @@ use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::packages::package_list;
 use crate::error::ApiError;
+use crate::feed::{OverwriteMode, Uploaded, package_remove, package_upload};
 use crate::ids::SpaceId;
 use crate::model::Package;
-use crate::store::{Incoming, OverwriteMode, Uploaded, package_remove, package_upload};
+use crate::store::Incoming;
 
 /// The one feed.
 const FEED: &str = "feeds-builtin";
@@ -113,7 +114,7 @@ async fn raw(
     Id(id): Id<String>,
 ) -> Result<Response, ApiError> {
     let package = find(&app, space, &id).await?.package;
-    let file = app.store.open(&package.sha256).await?;
+    let file = app.store.open(&package.sha256, package.size).await?;
     // Ids and versions hold nothing that would have to be quoted.
     let name = format!("attachment; filename=\"{}.{}.nupkg\"", package.package_id, package.version);
     let headers = [
@@ -149,7 +150,7 @@ async fn push(
     let (package, uploaded) = package_upload(&app, space, incoming, mode).await?;
     let status = match uploaded {
         Uploaded::Created => StatusCode::CREATED,
-        Uploaded::Existing => StatusCode::OK,
+        Uploaded::Existing | Uploaded::Repaired => StatusCode::OK,
     };
     Ok((status, Json(resource(&package))))
 }

@@ -20,9 +20,9 @@ use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::packages::package_list;
 use crate::error::ApiError;
+use crate::feed::{OverwriteMode, package_upload};
 use crate::ids::SpaceId;
 use crate::model::Package;
-use crate::store::{OverwriteMode, package_upload};
 
 /// Digits of a digest that are shown; all of them appear on hovering.
 const DIGEST_SHOWN: usize = 12;

@@ -83,7 +83,7 @@ async fn check_due(app: &App, well: &mut HashMap<MachineId, Well>) -> Result<boo
     let mut checks = futures_util::stream::iter(machines).map(check).buffer_unordered(CHECKS_AT_ONCE);
     while let Some((facts, machine)) = checks.next().await {
         let facts = facts?;
-        let in_flight = in_rollouts.get(&machine.id).is_some_and(|(_, place)| place.phase.kind().is_in_flight());
+        let in_flight = in_rollouts.get(&machine.id).is_some_and(|place| place.machine.phase.kind().is_in_flight());
         if in_flight {
             well.remove(&machine.id);
             continue;

@@ -24,6 +24,7 @@ pub mod pages;
 pub mod rollout;
 pub mod routes;
 pub mod run;
+pub mod sequel;
 pub mod store;
 mod sys;
 pub mod tasks;

@@ -31,8 +31,8 @@ pub(super) async fn fleet(app: &App, space: SpaceId) -> Result<Vec<Seen>, ApiErr
     let live = rollout_machines_live(&mut conn, space).await?;
     let mut in_flight: HashMap<MachineId, RolloutId> = live
         .into_iter()
-        .filter(|(_, (_, row))| row.phase.kind().is_in_flight())
-        .map(|(id, (rollout, _))| (id, rollout))
+        .filter(|(_, place)| place.machine.phase.kind().is_in_flight())
+        .map(|(id, place)| (id, place.rollout))
         .collect();
     let see = |machine: Machine| {
         let facts = facts.remove(&machine.id);

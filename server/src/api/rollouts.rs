@@ -1,5 +1,7 @@
 //! Rollouts: one wish each to bring machines to one Tentacle version.
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -13,11 +15,14 @@ use super::page::{List, Page, Slice, TAKE_DEFAULT};
 use super::tasks::description;
 use crate::app::App;
 use crate::auth::ApiUser;
+use crate::db::facts::facts_of;
 use crate::db::rollouts::{rollout_count, rollout_get, rollout_list};
 use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
+use crate::model::Facts;
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_cancel, rollout_create};
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine};
+use crate::sequel::{may_have_sequel, sequel, tally};
 
 /// Rollouts on a page at most, because each carries all its machines.
 const TAKE_MAX: u32 = 100;
@@ -29,7 +34,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/rollouts/{id}/cancel", post(cancel))
 }
 
-fn resource(rollout: &Rollout) -> Value {
+/// A rollout as it stands on the wire. `facts` are those of the machines that [`may_have_sequel`].
+fn resource(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
     let space = super::base(rollout.space);
     let link = format!("{space}/rollouts/{}", rollout.id);
     let counts: serde_json::Map<String, Value> = PhaseKind::ALL
@@ -46,14 +52,17 @@ fn resource(rollout: &Rollout) -> Value {
         "FailureBudget": rollout.failure_budget,
         "State": rollout.state.word(),
         "StateReason": rollout.state_reason,
-        "Summary": rollout.summary(),
+        "Summary": match tally(rollout, facts) {
+            tally if tally.is_empty() => rollout.summary(),
+            tally => format!("{}. {tally}", rollout.summary()),
+        },
         "IsCompleted": rollout.state.is_completed(),
         "CancelRequested": rollout.cancel_requested_at.map(|at| at.rfc3339()),
         "CreatedBy": rollout.created_by,
         "Created": rollout.created_at.rfc3339(),
         "Completed": rollout.completed_at.map(|at| at.rfc3339()),
         "Counts": counts,
-        "Machines": rollout.machines.iter().map(|row| machine(row, rollout)).collect::<Vec<_>>(),
+        "Machines": rollout.machines.iter().map(|row| machine(row, rollout, facts)).collect::<Vec<_>>(),
         "Links": {
             "Self": link,
             "Web": format!("/rollouts/{}", rollout.id),
@@ -63,7 +72,8 @@ fn resource(rollout: &Rollout) -> Value {
     })
 }
 
-fn machine(row: &RolloutMachine, rollout: &Rollout) -> Value {
+fn machine(row: &RolloutMachine, rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
+    let later = sequel(row, &rollout.target, facts.get(&row.machine));
     json!({
         "MachineId": row.machine,
         "Name": row.name,
@@ -71,6 +81,7 @@ fn machine(row: &RolloutMachine, rollout: &Rollout) -> Value {
         "PhaseSince": row.since.rfc3339(),
         "DeadlineAt": row.deadline.map(|at| at.rfc3339()),
         "Reason": row.phase.reason(),
+        "Later": later.map(|sequel| sequel.sentence(&rollout.target)),
         "FromVersion": row.from.as_ref().map(ToString::to_string),
         "ToVersion": rollout.target.to_string(),
         "Attempt": row.attempt,
@@ -87,9 +98,10 @@ async fn list(
     let mut conn = app.db.read().await?;
     let total = rollout_count(&mut conn, space).await?;
     let rollouts = rollout_list(&mut conn, space, slice.skip, slice.take).await?;
+    let facts = facts_of(&mut conn, &may_have_sequel(&rollouts)).await?;
     let path = format!("{}/rollouts", super::base(space));
     let shape = List { item_type: "Rollout", path: &path, filters: &[], has_all: false };
-    Ok(Json(shape.page(rollouts.iter().map(resource).collect(), total, slice, &query)))
+    Ok(Json(shape.page(rollouts.iter().map(|rollout| resource(rollout, &facts)).collect(), total, slice, &query)))
 }
 
 async fn one(
@@ -98,12 +110,15 @@ async fn one(
     Space(space): Space,
     Id(id): Id<RolloutId>,
 ) -> Result<Json<Value>, ApiError> {
-    Ok(Json(resource(&find(&app, space, id).await?)))
+    Ok(Json(whole(&app, space, id).await?))
 }
 
-async fn find(app: &App, space: SpaceId, id: RolloutId) -> Result<Rollout, ApiError> {
-    let rollout = rollout_get(&mut *app.db.read().await?, space, id).await?;
-    rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))
+async fn whole(app: &App, space: SpaceId, id: RolloutId) -> Result<Value, ApiError> {
+    let mut conn = app.db.read().await?;
+    let rollout = rollout_get(&mut conn, space, id).await?;
+    let rollout = rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))?;
+    let facts = facts_of(&mut conn, &may_have_sequel(std::slice::from_ref(&rollout))).await?;
+    Ok(resource(&rollout, &facts))
 }
 
 #[derive(Deserialize)]
@@ -153,7 +168,7 @@ async fn create(
     Body(body): Body<RolloutBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let rollout = rollout_create(&app, space, &user.username, body.read()?).await?;
-    Ok((StatusCode::CREATED, Json(resource(&rollout))))
+    Ok((StatusCode::CREATED, Json(resource(&rollout, &HashMap::new()))))
 }
 
 async fn cancel(
@@ -162,9 +177,8 @@ async fn cancel(
     Space(space): Space,
     Id(id): Id<RolloutId>,
 ) -> Result<Json<Value>, ApiError> {
-    find(&app, space, id).await?;
     rollout_cancel(&app, space, id, &user.username).await?;
-    Ok(Json(resource(&find(&app, space, id).await?)))
+    Ok(Json(whole(&app, space, id).await?))
 }
 
 impl From<RolloutError> for ApiError {

@@ -64,6 +64,17 @@ pub async fn facts_get(conn: &mut Connection, machine: MachineId) -> Result<Opti
     row.map(|row| row.read().map(|(_, facts)| facts)).transpose()
 }
 
+/// The facts of some machines: of those that were ever tried.
+pub async fn facts_of(conn: &mut Connection, machines: &[MachineId]) -> Result<HashMap<MachineId, Facts>, DbError> {
+    let mut found = HashMap::new();
+    for machine in machines {
+        if let Some(facts) = facts_get(conn, *machine).await? {
+            found.insert(*machine, facts);
+        }
+    }
+    Ok(found)
+}
+
 /// The facts of every machine of a space that was ever tried.
 pub async fn facts_list(conn: &mut Connection, space: SpaceId) -> Result<HashMap<MachineId, Facts>, DbError> {
     let sql = "SELECT f.* FROM machine_facts f JOIN machines m ON m.id = f.machine_id WHERE m.space_id = $1";

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use crate::rollout::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, WaitReason};
+use crate::rollout::state::{Phase, Rollout, RolloutMachine, RolloutState, WaitReason};
 
 /// The name of the setting that holds the highest generation this portal ever issued.
 const GENERATION: &str = "generation";
@@ -58,6 +58,25 @@ pub struct RolloutPackage {
     pub sha256: Sha256,
     /// Its size in bytes.
     pub size: u64,
+}
+
+/// A machine's place in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The version it wishes.
+    pub target: Version,
+    /// Where the machine stands in it.
+    pub machine: RolloutMachine,
+}
+
+#[derive(FromRow)]
+struct PlaceRow {
+    rollout_id: RolloutId,
+    target_version: String,
+    #[sqlx(flatten)]
+    machine: MachineRow,
 }
 
 #[derive(FromRow)]
@@ -186,25 +205,47 @@ pub async fn rollout_open(conn: &mut Connection) -> Result<Vec<Rollout>, DbError
     with_machines(conn, rows).await
 }
 
-/// For each machine of a space that an open rollout has, that rollout and the machine's place in it. Where several have
-/// it, the one that is at it wins, then the newest.
+/// For each machine of a space that an open rollout has, its place in that. Where several have it, the one that is at it
+/// wins, then the newest.
 pub async fn rollout_machines_live(
     conn: &mut Connection,
     space: SpaceId,
-) -> Result<HashMap<MachineId, (RolloutId, RolloutMachine)>, DbError> {
-    let mut live: HashMap<MachineId, (RolloutId, RolloutMachine)> = HashMap::new();
+) -> Result<HashMap<MachineId, Place>, DbError> {
+    let mut live: HashMap<MachineId, Place> = HashMap::new();
     for rollout in rollout_open(conn).await?.into_iter().filter(|rollout| rollout.space == space) {
         for machine in rollout.machines {
-            if rollout.state.is_completed() && machine.phase.kind() == PhaseKind::Lost {
+            // A rollout that is over stays open for what it still waits for, and for nothing else.
+            if rollout.state.is_completed() && machine.phase.kind().is_final() {
                 continue;
             }
-            let at_it = |phase: &Phase| phase.kind().is_in_flight();
-            if live.get(&machine.machine).is_none_or(|(_, other)| !at_it(&other.phase) || at_it(&machine.phase)) {
-                live.insert(machine.machine, (rollout.id, machine));
+            let at_it = |machine: &RolloutMachine| machine.phase.kind().is_in_flight();
+            if live.get(&machine.machine).is_none_or(|other| !at_it(&other.machine) || at_it(&machine)) {
+                let target = rollout.target.clone();
+                live.insert(machine.machine, Place { rollout: rollout.id, target, machine });
             }
         }
     }
     Ok(live)
+}
+
+/// For each machine of a space whose last rollout lost it and is over, its place in that. A rollout that was cancelled
+/// before it did anything with a machine is not its last.
+pub async fn rollout_machines_lost(
+    conn: &mut Connection,
+    space: SpaceId,
+) -> Result<HashMap<MachineId, Place>, DbError> {
+    let sql = "SELECT m.*, r.target_version FROM rollouts r
+         JOIN rollout_machines m ON m.rollout_id = r.id AND m.phase = 'Lost'
+         WHERE r.space_id = $1 AND r.state IN ('CompletedWithFailures', 'Cancelled')
+         AND NOT EXISTS (SELECT 1 FROM rollout_machines n WHERE n.machine_id = m.machine_id
+             AND n.rollout_id > m.rollout_id AND n.phase <> 'Cancelled')";
+    let rows: Vec<PlaceRow> = sqlx::query_as(sql).bind(space).fetch_all(conn).await?;
+    let place = |row: PlaceRow| {
+        let (rollout, target) = (row.rollout_id, read_version(&row.target_version)?);
+        let machine = row.machine.read()?;
+        Ok((machine.machine, Place { rollout, target, machine }))
+    };
+    rows.into_iter().map(place).collect()
 }
 
 /// The rollouts of a space that start nothing new until a person has looked at them.

@@ -24,7 +24,6 @@ use super::environments::filter::Filter;
 use super::environments::view::{Truth, environments_view};
 use super::form::{Address, Fields};
 use super::live::{LiveView, Part, cursor, difference};
-use super::rollouts::view::rollout_view;
 use super::tasks::Window;
 use super::{environments, machines, packages, rollouts, tasks};
 use crate::app::App;
@@ -153,7 +152,7 @@ impl Scope {
             Self::Environments(filter) => Box::new(environments_view(&*streams.truth(app, after).await?, filter)),
             Self::Machine(id) => Box::new(machines::load(app, *id).await?),
             Self::Rollouts(page) => Box::new(rollouts::load_list(app, *page).await?),
-            Self::Rollout(id, all) => Box::new(rollout_view(&rollouts::load(app, *id).await?, *all)),
+            Self::Rollout(id, all) => Box::new(rollouts::load_view(app, *id, *all).await?),
             Self::Packages => Box::new(packages::load(app).await?),
             Self::Tasks(page) => Box::new(tasks::load_list(app, *page).await?),
             Self::Task(id, window) => Box::new(tasks::load(app, *id, Some(*window)).await?),
@@ -182,8 +181,17 @@ async fn events(
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or(fields.get("seen")).to_owned();
     let changes = app.live.listen();
     let end = end_of_stream(app.clone(), session);
-    let follower =
-        Follower { app, streams, scope, changes, seen: Some(seen), shown: Vec::new(), rest: Duration::ZERO, place };
+    let follower = Follower {
+        app,
+        streams,
+        scope,
+        changes,
+        seen: Some(seen),
+        shown: Vec::new(),
+        follows: Vec::new(),
+        rest: Duration::ZERO,
+        place,
+    };
     let beat = KeepAlive::new().interval(BEAT).event(Event::default().comment("still here").event("beat").data(""));
     Sse::new(follower.into_stream().take_until(end)).keep_alive(beat).into_response()
 }
@@ -207,6 +215,8 @@ struct Follower {
     seen: Option<String>,
     /// What the page shows.
     shown: Vec<Part>,
+    /// The machines whose news concern the page, besides what it is about.
+    follows: Vec<MachineId>,
     /// How long to rest before the next message.
     rest: Duration,
     #[expect(dead_code, reason = "holds the stream's place until it ends")]
@@ -251,6 +261,7 @@ impl Follower {
         loop {
             match self.changes.recv().await {
                 Ok(change) if self.scope.concerns(change) => break,
+                Ok(Change::Machine(machine)) if self.follows.contains(&machine) => break,
                 Ok(_) => {}
                 // It fell behind: anything may have changed.
                 Err(RecvError::Lagged(_)) => break,
@@ -274,6 +285,7 @@ impl Follower {
         };
         let html = html.map_err(|error| ApiError::internal("render a live page", &error))?;
         self.shown = parts;
+        self.follows = view.follows().to_vec();
         self.seen = None;
         Ok(html)
     }

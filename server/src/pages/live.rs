@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::clock::Timestamp;
+use crate::ids::MachineId;
 
 /// An element of a page that can be sent alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,11 @@ pub trait LiveView: Send {
 
     /// One part, by its place among [`LiveView::parts`], as HTML.
     fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String>;
+
+    /// The machines whose own news changes the page, besides what it is about.
+    fn follows(&self) -> &[MachineId] {
+        &[]
+    }
 
     /// The id of the element at whose end new parts are put; `None` where parts may come and go anywhere.
     fn grows_in(&self) -> Option<&'static str> {

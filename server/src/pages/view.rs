@@ -12,6 +12,7 @@ use askama::filters::HtmlSafe;
 use crate::clock::Timestamp;
 use crate::model::{Health, LogCategory, MachineTaskState, TaskState, VersionState};
 use crate::rollout::state::{PhaseKind, RolloutState};
+use crate::sequel::{Found, Sequel};
 
 /// A shape with its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,6 +117,22 @@ impl From<PhaseKind> for Status {
             PhaseKind::Lost => status(Mark::Failed, "lost"),
             PhaseKind::Skipped => status(Mark::Quiet, "left as it is"),
             PhaseKind::Cancelled => status(Mark::Quiet, "cancelled"),
+        }
+    }
+}
+
+impl From<&Sequel> for Status {
+    fn from(sequel: &Sequel) -> Self {
+        match sequel {
+            Sequel::Silent { .. } | Sequel::Refused { .. } => PhaseKind::Lost.into(),
+            Sequel::Heard { silence: Some(_), .. } => status(Mark::Unreachable, "silent again"),
+            Sequel::Heard { found, silence: None, .. } => match found {
+                Found::Upgraded => status(Mark::Healthy, "back, upgraded"),
+                Found::Newer => status(Mark::Healthy, "back, newer"),
+                Found::Unproven => status(Mark::Attention, "back, not proven"),
+                Found::NotUpgraded => status(Mark::Attention, "back, not upgraded"),
+                Found::FellBack(_) => status(Mark::Failed, "back, fell back"),
+            },
         }
     }
 }

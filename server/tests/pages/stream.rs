@@ -18,13 +18,13 @@ const COMES_WITHIN: Duration = Duration::from_secs(20);
 /// How long silence must last to count as silence: longer than changes are collected.
 const SILENCE: Duration = Duration::from_millis(900);
 
-struct Stream {
+pub struct Stream {
     body: BodyDataStream,
 }
 
 impl Stream {
     /// The stream that a page asks for.
-    async fn of(browser: &mut Browser, path: &str) -> Self {
+    pub async fn of(browser: &mut Browser, path: &str) -> Self {
         let page = browser.get(path).await;
         let document = page.document();
         let live = document.select(&scraper::Selector::parse("#live").unwrap()).next().expect("a live page");
@@ -32,7 +32,7 @@ impl Stream {
         Self::at(browser, &address, &[]).await
     }
 
-    async fn at(browser: &Browser, address: &str, headers: &[(&str, &str)]) -> Self {
+    pub async fn at(browser: &Browser, address: &str, headers: &[(&str, &str)]) -> Self {
         let answer = browser.open(address, headers).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
@@ -40,7 +40,7 @@ impl Stream {
     }
 
     /// The next message; `None` where the stream ends.
-    async fn message(&mut self) -> Option<String> {
+    pub async fn message(&mut self) -> Option<String> {
         let piece = tokio::time::timeout(COMES_WITHIN, self.body.next()).await.expect("a message in time");
         piece.map(|piece| String::from_utf8(piece.unwrap().to_vec()).unwrap())
     }

@@ -7,7 +7,7 @@ use super::view::{EnvironmentsView, PanelHead, Row};
 use crate::clock::Timestamp;
 use crate::model::VersionState;
 use crate::pages::live::{LiveView, Part};
-use crate::pages::view::{self as words, Status};
+use crate::pages::view as words;
 
 #[derive(Template)]
 #[template(path = "environments/region.html")]

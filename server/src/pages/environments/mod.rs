@@ -1,8 +1,11 @@
 //! Environments: the heart of the portal. The list of all machines by environment; the forms are in `edit`.
 
+mod bar;
 mod edit;
 pub mod filter;
+mod judged;
 mod live;
+mod offer;
 pub mod view;
 
 use askama::Template;
@@ -17,7 +20,7 @@ use super::PageError;
 use super::form::Address;
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
-use super::view::{self as words, Status};
+use super::view as words;
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
@@ -25,7 +28,7 @@ use crate::db::DbError;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
-use crate::db::rollouts::{rollout_machines_live, rollout_paused};
+use crate::db::rollouts::{rollout_machines_live, rollout_machines_lost, rollout_paused};
 use crate::ids::SpaceId;
 use crate::model::{Observed, VersionState};
 
@@ -55,10 +58,11 @@ pub async fn load(app: &App) -> Result<Truth, DbError> {
     let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
     let machines = machine_list(&mut conn, SpaceId::DEFAULT).await?;
     let mut facts = facts_list(&mut conn, SpaceId::DEFAULT).await?;
-    let rollouts = rollout_machines_live(&mut conn, SpaceId::DEFAULT).await?;
+    let mut places = rollout_machines_lost(&mut conn, SpaceId::DEFAULT).await?;
+    places.extend(rollout_machines_live(&mut conn, SpaceId::DEFAULT).await?);
     let paused = rollout_paused(&mut conn, SpaceId::DEFAULT).await?;
     let observed = machines.into_iter().map(|machine| Observed { facts: facts.remove(&machine.id), machine });
-    Ok(Truth { environments, observed: observed.collect(), rollouts, paused, bundled: bundled(app) })
+    Ok(Truth { environments, observed: observed.collect(), places, paused, bundled: bundled(app) })
 }
 
 /// What this portal could offer to a machine.

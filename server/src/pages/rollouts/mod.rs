@@ -19,12 +19,14 @@ use super::{ConfirmPage, PageError};
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
-use crate::db::DbError;
+use crate::db::facts::facts_of;
 use crate::db::rollouts::{rollout_get, rollout_list};
+use crate::db::{Connection, DbError};
 use crate::error::ApiError;
 use crate::ids::{RolloutId, SpaceId};
 use crate::rollout::create::rollout_cancel;
 use crate::rollout::state::Rollout;
+use crate::sequel::may_have_sequel;
 
 /// Rollouts on one page of the list. Older ones are on the next.
 const PAGE_SIZE: u32 = 50;
@@ -60,7 +62,8 @@ pub async fn load_list(app: &App, page: u32) -> Result<RolloutsView, DbError> {
     let mut rollouts = rollout_list(&mut conn, SpaceId::DEFAULT, skip, PAGE_SIZE + 1).await?;
     let has_more = rollouts.len() > PAGE_SIZE as usize;
     rollouts.truncate(PAGE_SIZE as usize);
-    Ok(rollouts_view(&rollouts, page, has_more))
+    let facts = facts_of(&mut conn, &may_have_sequel(&rollouts)).await?;
+    Ok(rollouts_view(&rollouts, &facts, page, has_more))
 }
 
 #[derive(Template, WebTemplate)]
@@ -78,7 +81,7 @@ async fn show(
     Address(fields): Address,
 ) -> Result<ShowPage, PageError> {
     let all = fields.get("all") == "true";
-    let view = rollout_view(&load(&app, id).await?, all);
+    let view = load_view(&app, id, all).await?;
     let scope = format!("rollout={id}&all={all}&seen={}", cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Rollouts, title(&view)).live(&scope);
     Ok(ShowPage { now: shell.now, shell, view })
@@ -92,14 +95,21 @@ fn title(view: &RolloutView) -> String {
     }
 }
 
-/// One rollout with its machines.
-pub async fn load(app: &App, id: RolloutId) -> Result<Rollout, ApiError> {
-    let rollout = rollout_get(&mut *app.db.read().await?, SpaceId::DEFAULT, id).await?;
+/// The page of one rollout; `all` shows every machine.
+pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutView, ApiError> {
+    let mut conn = app.db.read().await?;
+    let rollout = find(&mut conn, id).await?;
+    let facts = facts_of(&mut conn, &may_have_sequel(std::slice::from_ref(&rollout))).await?;
+    Ok(rollout_view(&rollout, &facts, all))
+}
+
+async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError> {
+    let rollout = rollout_get(conn, SpaceId::DEFAULT, id).await?;
     rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))
 }
 
 async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<ConfirmPage, PageError> {
-    let rollout = load(&app, id).await?;
+    let rollout = find(&mut *app.db.read().await?, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Rollouts, format!("Cancel the upgrade to {}?", rollout.target)),
         consequence: format!(

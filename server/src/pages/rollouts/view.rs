@@ -1,13 +1,17 @@
 //! What the pages of rollouts show. Built by pure functions; used by the pages and by their live streams.
 
+use std::collections::HashMap;
+
 use askama::Template;
 
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, TaskId};
+use crate::model::Facts;
 use crate::pages::live::{LiveView, Part};
 use crate::pages::sentence;
 use crate::pages::view::{self as words, Mark, Status};
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
+use crate::sequel::{may_have_sequel, sequel, tally};
 
 /// Machines that a rollout's page shows at once; what failed and what is in flight comes first.
 pub const ROWS_MAX: usize = 200;
@@ -85,6 +89,19 @@ pub struct Row {
     pub attempt: u32,
     /// Why it stands so; may be empty.
     pub reason: String,
+    /// What was heard of it since it was lost.
+    pub later: Option<Later>,
+}
+
+/// What was heard of a machine since it was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Later {
+    /// Shape, colour and word.
+    pub status: Status,
+    /// The whole of it.
+    pub sentence: String,
+    /// When it last answered.
+    pub heard_at: Option<Timestamp>,
 }
 
 impl Row {
@@ -106,6 +123,8 @@ pub struct RolloutView {
     pub head: Head,
     /// The machines: what failed and what is in flight first.
     pub rows: Vec<Row>,
+    /// Those of which more may be heard though the rollout does nothing with them any more.
+    pub followed: Vec<MachineId>,
 }
 
 /// A rollout among others.
@@ -117,15 +136,17 @@ pub struct RolloutsView {
     pub page: u32,
     /// True if there are older ones.
     pub has_more: bool,
+    /// Machines of which more may be heard though their rollouts do nothing with them any more.
+    pub followed: Vec<MachineId>,
 }
 
-fn head(rollout: &Rollout, shown: usize) -> Head {
+fn head(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, shown: usize) -> Head {
     Head {
         id: rollout.id,
         task: rollout.task,
         target: rollout.target.to_string(),
         state: rollout.state,
-        sentence: truth(rollout),
+        sentence: truth(rollout, facts),
         reason: sentence(&rollout.state_reason),
         created_by: rollout.created_by.clone(),
         created_at: rollout.created_at,
@@ -142,8 +163,8 @@ fn head(rollout: &Rollout, shown: usize) -> Head {
 }
 
 /// Counts, and what they do not tell: the word for its state stands beside it.
-fn truth(rollout: &Rollout) -> String {
-    let summary = sentence(&rollout.summary());
+fn truth(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> String {
+    let summary = [sentence(&rollout.summary()), tally(rollout, facts)].join(" ").trim_end().to_owned();
     let waiting = rollout.count(|kind| kind == PhaseKind::Waiting);
     match rollout.state {
         RolloutState::Completed if waiting > 0 => {
@@ -157,8 +178,9 @@ fn truth(rollout: &Rollout) -> String {
     }
 }
 
-/// The page of one rollout; `all` shows every machine, however many there are.
-pub fn rollout_view(rollout: &Rollout, all: bool) -> RolloutView {
+/// The page of one rollout; `all` shows every machine, however many there are. `facts` are those of the machines that
+/// [`may_have_sequel`].
+pub fn rollout_view(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, all: bool) -> RolloutView {
     let shown = if all { rollout.machines.len() } else { rollout.machines.len().min(ROWS_MAX) };
     let mut machines: Vec<&RolloutMachine> = rollout.machines.iter().collect();
     machines.sort_by_key(|machine| (urgency(machine.phase.kind()), machine.position));
@@ -171,8 +193,17 @@ pub fn rollout_view(rollout: &Rollout, all: bool) -> RolloutView {
         deadline: machine.deadline,
         attempt: machine.attempt,
         reason: sentence(&machine.phase.reason()),
+        later: sequel(machine, &rollout.target, facts.get(&machine.machine)).map(|sequel| Later {
+            status: (&sequel).into(),
+            sentence: sequel.sentence(&rollout.target),
+            heard_at: sequel.heard_at(),
+        }),
     };
-    RolloutView { head: head(rollout, shown), rows: machines.iter().take(shown).map(row).collect() }
+    RolloutView {
+        head: head(rollout, facts, shown),
+        rows: machines.iter().take(shown).map(row).collect(),
+        followed: may_have_sequel(std::slice::from_ref(rollout)),
+    }
 }
 
 /// What a person should see first has the lowest number.
@@ -187,9 +218,16 @@ fn urgency(kind: PhaseKind) -> u8 {
     }
 }
 
-/// The list of rollouts.
-pub fn rollouts_view(rollouts: &[Rollout], page: u32, has_more: bool) -> RolloutsView {
-    RolloutsView { rollouts: rollouts.iter().map(|rollout| head(rollout, 0)).collect(), page, has_more }
+/// The list of rollouts. `facts` are those of the machines that [`may_have_sequel`].
+pub fn rollouts_view(
+    rollouts: &[Rollout],
+    facts: &HashMap<MachineId, Facts>,
+    page: u32,
+    has_more: bool,
+) -> RolloutsView {
+    let followed = may_have_sequel(rollouts);
+    let rollouts = rollouts.iter().map(|rollout| head(rollout, facts, 0)).collect();
+    RolloutsView { rollouts, page, has_more, followed }
 }
 
 #[derive(Template)]
@@ -206,6 +244,10 @@ impl LiveView for RolloutsView {
 
     fn parts(&self) -> Vec<Part> {
         vec![Part::new(self.region(), self)]
+    }
+
+    fn follows(&self) -> &[MachineId] {
+        &self.followed
     }
 
     fn render_region(&self, now: Timestamp) -> askama::Result<String> {
@@ -248,6 +290,10 @@ impl LiveView for RolloutView {
         let head = Part::new("rollout-head", &self.head);
         let rows = self.rows.iter().map(|row| Part::new(row.element(), row));
         std::iter::once(head).chain(rows).collect()
+    }
+
+    fn follows(&self) -> &[MachineId] {
+        &self.followed
     }
 
     fn render_region(&self, now: Timestamp) -> askama::Result<String> {
@@ -313,7 +359,7 @@ mod tests {
             Phase::FellBack { reason: "it crashed\nat line 1".into() },
             Phase::Cancelled,
         ];
-        let view = rollout_view(&rollout(RolloutState::Running, phases), false);
+        let view = rollout_view(&rollout(RolloutState::Running, phases), &HashMap::new(), false);
         let order: Vec<PhaseKind> = view.rows.iter().map(|row| row.kind).collect();
         use PhaseKind as K;
         assert_eq!(order, [K::FellBack, K::Checking, K::Waiting, K::Upgraded, K::Cancelled]);
@@ -327,7 +373,8 @@ mod tests {
     #[test]
     fn a_rollout_that_leaves_machines_waiting_does_not_just_say_completed() {
         let offline = Phase::Waiting(WaitReason::Offline { reason: "no route".into() });
-        let view = rollout_view(&rollout(RolloutState::Completed, vec![Phase::Upgraded, offline]), false);
+        let rollout = rollout(RolloutState::Completed, vec![Phase::Upgraded, offline]);
+        let view = rollout_view(&rollout, &HashMap::new(), false);
         assert!(view.head.sentence.starts_with("1 of 2 upgraded, 1 waiting. Those that wait cannot be reached"));
     }
 
@@ -336,9 +383,9 @@ mod tests {
         let mut phases = vec![Phase::Upgraded; 2_999];
         phases.push(Phase::Failed { reason: "disk full".into() });
         let rollout = rollout(RolloutState::Paused, phases);
-        let view = rollout_view(&rollout, false);
+        let view = rollout_view(&rollout, &HashMap::new(), false);
         assert_eq!((view.rows.len(), view.head.total, view.head.shown), (ROWS_MAX, 3_000, ROWS_MAX));
         assert_eq!(view.rows[0].kind, PhaseKind::Failed);
-        assert_eq!(rollout_view(&rollout, true).rows.len(), 3_000);
+        assert_eq!(rollout_view(&rollout, &HashMap::new(), true).rows.len(), 3_000);
     }
 }

@@ -1,0 +1,94 @@
+//! A machine with what its row shows, found out from what was loaded. Pure; used by `view`.
+
+use contract::Version;
+
+use super::filter::Standing;
+use super::view::{Activity, Bundled, Row, Truth};
+use crate::db::rollouts::Place;
+use crate::ids::EnvironmentId;
+use crate::model::{Contact, Health, Observed, VersionState};
+use crate::pages::sentence;
+use crate::rollout::state::PhaseKind;
+use crate::sequel::{Sequel, sequel};
+
+/// A machine and what was found out about it once, however many panels it stands in.
+pub(super) struct Judged<'a> {
+    pub(super) observed: &'a Observed,
+    pub(super) health: Health,
+    pub(super) version: Option<&'a Version>,
+    pub(super) version_state: VersionState,
+    /// Its place in an open rollout, or in the last one, which lost it.
+    place: Option<&'a Place>,
+    sequel: Option<Sequel>,
+    is_paused: bool,
+}
+
+impl<'a> Judged<'a> {
+    /// Finds it out.
+    pub(super) fn new(observed: &'a Observed, truth: &'a Truth) -> Self {
+        let version = observed.facts.as_ref().and_then(|facts| facts.report.as_ref()).map(|report| &report.version);
+        let place = truth.places.get(&observed.machine.id);
+        Self {
+            observed,
+            health: Health::of(observed.facts.as_ref()),
+            version,
+            version_state: VersionState::of(version, truth.bundled.offered_to(observed)),
+            place,
+            sequel: place.and_then(|place| sequel(&place.machine, &place.target, observed.facts.as_ref())),
+            is_paused: place.is_some_and(|place| truth.paused.contains(&place.rollout)),
+        }
+    }
+
+    /// True where an open rollout is at it or will be.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.place.is_some_and(|place| match place.machine.phase.kind() {
+            PhaseKind::Waiting => !self.is_paused,
+            kind => kind.is_in_flight(),
+        })
+    }
+
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        if self.observed.machine.is_disabled { Standing::Disabled } else { self.health.into() }
+    }
+
+    /// Its row in the panel of an environment.
+    pub(super) fn row(&self, environment: EnvironmentId, is_enabled: bool, bundled: &Bundled) -> Row {
+        let machine = &self.observed.machine;
+        let facts = self.observed.facts.as_ref();
+        let is_old = self.version_state == VersionState::UpgradeAvailable;
+        let wish = bundled.offered_to(self.observed).filter(|_| is_old);
+        let may = is_old && !machine.is_disabled && is_enabled && self.health != Health::Unavailable;
+        Row {
+            machine: machine.id,
+            environment,
+            name: machine.name.clone(),
+            roles: machine.roles.clone(),
+            is_disabled: machine.is_disabled,
+            health: self.health,
+            health_reason: health_reason(self.observed),
+            version: self.version.map(Version::to_string),
+            wish: wish.map(Version::to_string),
+            version_state: self.version_state,
+            seen: facts.and_then(|facts| facts.report.as_ref()).map(|report| report.at),
+            activity: self.place.map(|place| Activity {
+                rollout: place.rollout,
+                kind: place.machine.phase.kind(),
+                since: place.machine.since,
+                reason: sentence(&place.machine.phase.reason()),
+                later: self.sequel.as_ref().map(|sequel| sequel.sentence(&place.target)).unwrap_or_default(),
+                sequel: self.sequel.clone(),
+            }),
+            can_upgrade: may && !self.is_under_way(),
+        }
+    }
+}
+
+/// Why a machine's health is as it is, in a sentence; empty where the word says it all.
+fn health_reason(observed: &Observed) -> String {
+    match observed.facts.as_ref().map(|facts| (&facts.contact, &facts.report)) {
+        Some((Contact::Silent { reason } | Contact::Refused { reason }, _)) => reason.clone(),
+        Some((Contact::Answered, Some(report))) => report.problems.join("; "),
+        Some((Contact::Answered, None)) | None => String::new(),
+    }
+}

@@ -32,7 +32,7 @@ pub fn run(home: &Path, settings: Settings, complaints: &[String]) -> u8 {
     sys::close_stdin();
     complaints.iter().for_each(|complaint| sys::log(complaint));
     let home = Home::new(std::path::absolute(home).unwrap_or_else(|_| home.to_path_buf()));
-    let mut children = Children::default();
+    let mut children = Children::new();
     // Held until the end of the program; the system frees it however that comes.
     let _lock = match take_home(&home, &mut signals, &mut children) {
         Ok(lock) => lock,

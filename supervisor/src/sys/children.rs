@@ -24,6 +24,7 @@ use rustix::process::{
 
 use super::files::open_stderr;
 use super::signals::Signals;
+use super::stderr::Guard;
 use crate::end::End;
 use crate::machine::Fault;
 use crate::status::note::Process;
@@ -48,11 +49,12 @@ const SPARE_FILES: usize = 3;
 const INSTALLER: &str = "install-package";
 
 /// The child, if one runs, and what was launched so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Children {
     child: Option<Child>,
     launches: u64,
     spare: Vec<File>,
+    guard: Guard,
 }
 
 #[derive(Debug)]
@@ -96,11 +98,17 @@ pub fn refusal(error: &io::Error, program: &Path) -> (Fault, String) {
 }
 
 impl Children {
+    /// No child yet.
+    pub fn new() -> Self {
+        Self { child: None, launches: 0, spare: Vec::new(), guard: Guard::new() }
+    }
+
     /// Starts the program of a version.
     pub fn launch(&mut self, home: &Home, version: &Version) -> io::Result<()> {
         self.spare.clear();
         let launched = self.launch_with_room(home, version);
         self.keep_spare();
+        self.guard.start(&home.stderr());
         launched
     }
 
@@ -137,6 +145,7 @@ impl Children {
             }
             command.stderr(file);
         }
+        self.guard.start(&home.stderr());
         self.start(home, command)
     }
 
@@ -171,8 +180,9 @@ impl Children {
         if signals.is_stopping() {
             return None;
         }
-        self.sleep(signals, left);
+        self.sleep(signals, self.guard.left().map_or(left, |look| look.min(left)));
         signals.drain();
+        self.guard.tend();
         match self.reap() {
             Reaped::Child(end) => Some(end),
             Reaped::Nothing | Reaped::MaybeMore => None,
@@ -183,7 +193,7 @@ impl Children {
         let handle = self.child.as_ref().map(|child| child.handle.as_ref());
         let deaf = signals.wake().is_none() || matches!(handle, Some(None));
         let left = if deaf { left.min(HEARTBEAT) } else { left };
-        let wakers = [signals.wake(), handle.flatten().map(|handle| handle.as_fd())];
+        let wakers = [signals.wake(), handle.flatten().map(|handle| handle.as_fd()), self.guard.waker()];
         let mut fds: Vec<_> = wakers.iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -192,7 +192,10 @@ fn read_tail(path: &Path, words: &mut Vec<u8>) -> io::Result<()> {
 /// behind cannot write a hole into it.
 pub fn open_stderr(home: &Home) -> io::Result<File> {
     let file = open_in_supervisor(home, OpenOptions::new().append(true), &home.stderr())?;
-    file.set_len(0)?;
+    // Emptying it once more would wake the guard for nothing.
+    if file.metadata()?.len() > 0 {
+        file.set_len(0)?;
+    }
     Ok(file)
 }
 

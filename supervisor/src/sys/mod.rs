@@ -10,6 +10,7 @@ mod lock;
 mod log;
 mod processes;
 mod signals;
+mod stderr;
 
 pub use children::{Children, close_stdin, refusal};
 pub use files::{

@@ -14,5 +14,6 @@ mod lock;
 mod namespaces;
 mod signals;
 mod status;
+mod stderr;
 mod support;
 mod system_calls;

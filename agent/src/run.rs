@@ -45,9 +45,15 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long connections may take to close at the end. The port is closed meanwhile, so it is short.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
-/// To be called first thing in `main`: under Suction Cup, Tentacle must not outlive it. False when it has already.
+/// To be called first thing in `main`: under Suction Cup, Tentacle must not outlive it, and is less precious. False when
+/// it has outlived it already.
 pub fn follow_supervisor() -> bool {
-    Environment::read().supervisor_contract.is_none() || sys::die_with_parent()
+    if Environment::read().supervisor_contract.is_none() {
+        return true;
+    }
+    let followed = sys::die_with_parent();
+    sys::give_up_oom_protection();
+    followed
 }
 
 /// Runs until it is told to end, or has armed another version.

@@ -28,6 +28,18 @@ pub(crate) fn die_with_parent() -> bool {
     before == parent && !adopted
 }
 
+/// The service manager protects Suction Cup from the kernel's killer of processes that use too much memory, and what it
+/// launches inherits that. A Tentacle, and all the work it starts, is to be killed before the one that can bring it back.
+pub(crate) fn give_up_oom_protection() {
+    // Where it cannot be given up the machine is no worse off than before.
+    let _ = give_up_oom_protection_in(Path::new("/proc/self/oom_score_adj"));
+}
+
+fn give_up_oom_protection_in(path: &Path) -> io::Result<()> {
+    let protected = fs::read_to_string(path)?.trim().parse::<i32>().is_ok_and(|score| score < 0);
+    if protected { fs::write(path, "0") } else { Ok(()) }
+}
+
 fn process_name(pid: u32) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim_end().to_owned())
 }
@@ -157,6 +169,18 @@ pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_supervisors_protection_is_given_up_and_nothing_else_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("oom_score_adj");
+        for (before, after) in [("-900\n", "0"), ("0\n", "0\n"), ("300\n", "300\n"), ("?", "?")] {
+            fs::write(&path, before).unwrap();
+            give_up_oom_protection_in(&path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        }
+        assert!(give_up_oom_protection_in(&folder.path().join("missing")).is_err());
+    }
 
     #[test]
     fn the_operating_system_is_named_for_people() {

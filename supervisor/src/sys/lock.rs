@@ -2,8 +2,16 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::time::Duration;
 
 use contract::Home;
+
+/// Looks at a lock that somebody has, before it is believed. A child of a Suction Cup that was killed a moment ago may
+/// still hold it: between its start and the first instruction of its program it has all that its parent had open.
+const LOOKS: u32 = 50;
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The held lock.
 #[derive(Debug)]
@@ -31,11 +39,19 @@ pub fn lock(home: &Home) -> Result<Lock, LockError> {
         opened => opened,
     };
     let folder = folder.map_err(LockError::Failed)?;
-    match folder.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(LockError::Busy),
-        Err(TryLockError::Error(error)) => return Err(LockError::Failed(error)),
-    }
+    take(&folder)?;
     std::env::set_current_dir(home.path()).map_err(LockError::Failed)?;
     Ok(Lock { _folder: folder })
+}
+
+fn take(folder: &File) -> Result<(), LockError> {
+    for look in 0..LOOKS {
+        match folder.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if look + 1 < LOOKS => std::thread::sleep(LOOK_EVERY),
+            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(error)) => return Err(LockError::Failed(error)),
+        }
+    }
+    Err(LockError::Busy)
 }

@@ -31,6 +31,23 @@ fn a_second_suction_cup_is_refused_and_a_dead_one_frees_the_home() {
 }
 
 #[test]
+fn a_lock_that_is_let_go_in_a_moment_is_no_other_suction_cup() {
+    let place = Place::new();
+    place.install("1.0.0", STAY);
+    let lock = fs::File::open(place.home.path()).unwrap();
+    lock.try_lock().unwrap();
+    let cup = place.run(&[]);
+    let open = format!("/proc/{}/fd", cup.child.id());
+    let has_opened = |home: &std::path::Path| {
+        let files = fs::read_dir(&open).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|target| target == home)
+    };
+    wait_until("the look at the lock", || has_opened(place.home.path()));
+    drop(lock);
+    place.wait_for_starts(1);
+}
+
+#[test]
 fn of_two_that_are_started_together_exactly_one_wins() {
     for _ in 0..PAIRS {
         let place = Place::new();

@@ -18,6 +18,10 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(900);
 /// How often is looked for a version while there is none that can be run: less than one wake-up in a second.
 const NO_VERSION_POLL: Duration = Duration::from_secs(2);
 
+/// Looks in a row that found no version, between two times that the bundled package is tried again; before that it is
+/// tried after one look, two, four and so on. So long at most is the next try when a full disk has room again.
+const BUNDLE_LOOKS_MAX: u32 = 128;
+
 /// Readings in a row that may fail. After that the decision is made with what could be read.
 const SURVEY_FAILURES_MAX: u32 = 5;
 
@@ -159,9 +163,10 @@ impl Machine {
         match before {
             Before::Ended { version, ran, end, .. } => Some(format!("{version} {end} after {}; ", seconds(*ran))),
             Before::Unstartable { version, why } => {
-                is_worth_a_line(attempt.failures).then(|| format!("{version} cannot be run ({why}); "))
+                let failures = attempt.failures.max(self.looks);
+                is_worth_a_line(failures).then(|| format!("{version} cannot be run ({why}); "))
             }
-            Before::Nothing => (self.announced.as_ref() != Some(target)).then(String::new),
+            Before::Nothing | Before::NoVersion => (self.announced.as_ref() != Some(target)).then(String::new),
         }
     }
 
@@ -179,23 +184,26 @@ impl Machine {
         self.announced = Some(version.clone());
     }
 
-    /// Nothing can be run: look again soon, and try then what could not be run before.
+    /// Nothing can be run: look again soon, and try then what could not be run before. Now and then the bundled package is
+    /// looked at too: its installation may have failed for want of room or memory that is there by now.
     fn no_version(&mut self, before: &Before, attempt: Attempt, now: Duration, effects: &mut Vec<Effect>) -> State {
         self.forget_skips();
-        if is_worth_a_line(attempt.failures) {
+        if is_worth_a_line(self.looks) {
             let heading = match before {
                 Before::Ended { version, ran, end, .. } => format!("{version} {end} after {}; ", seconds(*ran)),
                 Before::Unstartable { version, why } => format!("{version} cannot be run ({why}); "),
-                Before::Nothing => String::new(),
+                Before::Nothing | Before::NoVersion => String::new(),
             };
             effects.push(Effect::Log(format!(
                 "{heading}no version that can be run is installed; looking every {}",
                 seconds(NO_VERSION_POLL)
             )));
         }
-        let failures = attempt.failures.saturating_add(1);
-        let attempt = Attempt { failures, ..attempt };
-        State::Waiting { until: now.saturating_add(NO_VERSION_POLL), before: Before::Nothing, attempt }
+        self.looks = self.looks.saturating_add(1);
+        let again = self.looks.is_power_of_two() || self.looks.is_multiple_of(BUNDLE_LOOKS_MAX);
+        let before = if again { Before::NoVersion } else { Before::Nothing };
+        let attempt = Attempt { failures: attempt.failures.saturating_add(1), ..attempt };
+        State::Waiting { until: now.saturating_add(NO_VERSION_POLL), before, attempt }
     }
 
     /// The launch is on the disk.

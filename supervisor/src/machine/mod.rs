@@ -44,6 +44,8 @@ pub struct Machine {
     history: History,
     starts: Starts,
     memory: Memory,
+    /// Looks in a row that found no version that can be run.
+    looks: u32,
     /// What is installed, as it was last read, with what is remembered of it.
     versions: Vec<Installed>,
 }
@@ -59,6 +61,7 @@ impl Machine {
             history: History::default(),
             starts: Starts::default(),
             memory: Memory::default(),
+            looks: 0,
             versions: Vec::new(),
         }
     }
@@ -131,6 +134,7 @@ impl Machine {
             (State::Running(run) | State::Checking(run), Event::Ended(end)) => {
                 ended(run, end, stranger_hint(end), now, effects)
             }
+            (State::Waiting { until, before: Before::NoVersion, .. }, Event::Tick) if now > until => State::Bundling,
             (State::Waiting { until, before, attempt }, Event::Tick) if now > until => {
                 State::Choosing { before, attempt }
             }
@@ -176,6 +180,7 @@ impl Machine {
 
     fn launched(&mut self, version: Version, now: Duration) -> State {
         self.starts.record(now);
+        self.looks = 0;
         self.announced = None;
         let probation = is_on_probation(&self.versions, &version);
         let prove_by = probation.then(|| now.saturating_add(self.settings.probation));

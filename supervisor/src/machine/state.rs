@@ -102,6 +102,8 @@ pub struct Attempt {
 pub enum Before {
     /// Nothing that needs to be judged.
     Nothing,
+    /// There was no version that can be run, and the time has come to look at the bundled package again.
+    NoVersion,
     /// A child ended.
     Ended {
         /// Its version.

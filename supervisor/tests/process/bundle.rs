@@ -69,6 +69,19 @@ fn an_installer_that_fails_is_told_and_launching_goes_on() {
 }
 
 #[test]
+fn where_nothing_is_installed_an_installation_that_failed_is_tried_again() {
+    let place = Place::new();
+    write_program(&place.around().join("bundled"), &script(STAY));
+    let install = "test -e tried || { : >tried; exit 4; }; t=Applications/.Tentacle; mkdir $t/.incoming-2.0.0-x && \
+                   cp ../bundled $t/.incoming-2.0.0-x/tentacle && mv $t/.incoming-2.0.0-x $t/2.0.0";
+    let program = installation(&place, &package("2.0.0"), install);
+    let _cup = place.run_with(&program, &[], log_of(&place));
+    place.wait_for_starts(1);
+    assert_eq!(place.started(), ["2.0.0"]);
+    assert!(place.log().contains("install-package ended with exit code 4"), "{}", place.log());
+}
+
+#[test]
 fn an_installer_that_is_missing_is_told_and_launching_goes_on() {
     let place = Place::new();
     place.install("1.0.0", STAY);

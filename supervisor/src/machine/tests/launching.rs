@@ -305,6 +305,18 @@ fn with_no_version_the_first_that_appears_is_launched() {
 }
 
 #[test]
+fn with_no_version_the_bundled_package_is_looked_at_again_and_again_within_the_longest_wait() {
+    let mut world = World::new([]);
+    world.run(3_600 * SECOND);
+    assert_eq!(world.bundles[..5], [0, 2, 4, 8, 16]);
+    assert!(world.bundles.windows(2).all(|pair| pair[1] - pair[0] <= 300), "{:?}", world.bundles);
+    assert!(world.bundles.len() <= 32, "{:?}", world.bundles);
+    let mut world = World::new([proven("1.0.0")]).program("1.0.0", crashes());
+    world.run(3_600 * SECOND);
+    assert_eq!(world.bundles, [0], "with a version it is looked at at the start alone");
+}
+
+#[test]
 fn a_folder_that_cannot_be_read_is_read_again_and_the_end_still_judged() {
     let mut world = World::new([proven("1.0.0")]).program("1.0.0", crashes());
     world.run(Duration::from_millis(3));

@@ -35,6 +35,8 @@ struct World {
     starts: Vec<(Duration, String)>,
     log: Vec<String>,
     words: Vec<String>,
+    /// When the bundled package was looked at.
+    bundles: Vec<u64>,
     steps: u32,
 }
 
@@ -65,6 +67,7 @@ impl World {
             starts: Vec::new(),
             log: Vec::new(),
             words: Vec::new(),
+            bundles: Vec::new(),
             steps: 0,
         }
     }
@@ -88,7 +91,10 @@ impl World {
 
     fn turn(&mut self, until: Duration) -> bool {
         let event = match self.machine.ask() {
-            Ask::Bundle => Event::NoBundle(None),
+            Ask::Bundle => {
+                self.bundles.push(self.now.as_secs());
+                Event::NoBundle(None)
+            }
             Ask::Survey => {
                 let mut survey = self.survey.clone();
                 survey.versions = if survey.versions_fault.is_some() { Vec::new() } else { self.disk.clone() };

@@ -21,6 +21,14 @@ fn states() -> Vec<State> {
     ]
 }
 
+/// Where a wait leads when it is over.
+fn after_tick(before: Before) -> &'static str {
+    let mut machine = Machine::new(Settings::default());
+    machine.state = State::Waiting { until: SECOND, before, attempt: Attempt::default() };
+    machine.step(Event::Tick, 2 * SECOND);
+    machine.state.name()
+}
+
 fn events() -> Vec<Event> {
     let survey = Survey { versions: vec![proven("1.0.0")], ..Survey::default() };
     let why = || "refused".to_owned();
@@ -65,6 +73,7 @@ fn every_pair_of_state_and_event_leads_where_the_drawing_says() {
         ("Ending", "Ended", "Choosing"),
         ("Ending", "Stop", "Ending"),
     ];
+    assert_eq!(after_tick(Before::NoVersion), "Bundling");
     for state in states() {
         for event in events() {
             let mut machine = Machine::new(Settings::default());

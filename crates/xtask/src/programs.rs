@@ -62,7 +62,7 @@ impl Programs {
     /// The same, with the Suction Cup that is shipped: linked statically. Fails where its target is not installed.
     pub fn with_static_supervisor(self) -> anyhow::Result<Self> {
         let mut command = cargo("build");
-        command.args(["--release", "--package", "suction-cup", "--target", STATIC_TARGET]);
+        command.args(["--profile", "supervisor", "--package", "suction-cup", "--target", STATIC_TARGET]);
         let messages = messages_of(command).with_context(|| format!("try rustup target add {STATIC_TARGET}"))?;
         let suction_cup = built(&messages).remove("suction-cup").context("cargo did not build suction-cup")?;
         Ok(Self { suction_cup, ..self })

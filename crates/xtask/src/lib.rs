@@ -19,6 +19,6 @@ pub use machine::{Machine, MachineOptions};
 pub use packages::{Flavor, pack_tentacle, packed_tentacle, product_version};
 pub use port::Port;
 pub use portal::{Portal, PortalOptions};
-pub use process::{Process, children_of, log_tail, processes_of};
+pub use process::{Process, children_of, log_tail, processes_of, processes_with};
 pub use programs::Programs;
 pub use wait::wait_for;

@@ -5,17 +5,16 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use contract::{Home, Verdicts, Version};
+use contract::{Home, Verdicts, Version, env};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::port::Port;
 use crate::portal::Portal;
-use crate::process::{Process, children_of, kill_processes_of, log_tail};
+use crate::process::{Process, children_of, kill_processes_with, log_tail};
 use crate::programs::Programs;
 use crate::wait::wait_for;
 
@@ -40,7 +39,7 @@ pub struct MachineOptions {
 #[derive(Debug)]
 pub struct Machine {
     options: MachineOptions,
-    tentacle: PathBuf,
+    programs: Programs,
     supervisor: Option<Process>,
     home: Home,
     // Dropped last.
@@ -59,7 +58,7 @@ impl Machine {
 
     /// Lays a machine out as an installer does; nothing runs on it yet.
     pub fn lay_out(programs: &Programs, options: MachineOptions) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("octopus-machine-").tempdir()?;
+        let folder = programs.make_folder("octopus-machine-")?;
         let (program, home) = (folder.path().join("program"), folder.path().join("home"));
         let bundle = program.join("bundle");
         fs::create_dir_all(&bundle)?;
@@ -71,13 +70,13 @@ impl Machine {
         let port = Port::claim()?;
         let home = Home::new(home);
         fs::write(home.config(), format!("listen = \"{}\"\n", port.address()))?;
-        Ok(Self { options, tentacle: programs.tentacle.clone(), supervisor: None, home, folder, port })
+        Ok(Self { options, programs: programs.clone(), supervisor: None, home, folder, port })
     }
 
     /// Starts Suction Cup, as the service manager does.
     pub fn start_supervisor(&mut self) -> anyhow::Result<()> {
         ensure!(self.supervisor.is_none(), "Suction Cup runs on {} already", self.name());
-        let mut command = Command::new(self.folder.path().join("program/suction-cup"));
+        let mut command = self.programs.command(&self.folder.path().join("program/suction-cup"));
         command.arg("--home").arg(self.home.path()).envs(self.options.env.iter().cloned());
         self.supervisor = Some(Process::start(command, &self.log())?);
         Ok(())
@@ -120,7 +119,7 @@ impl Machine {
 
     /// A call of the built program `tentacle` for this home.
     pub fn tentacle_command(&self, subcommand: &str) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(&self.tentacle);
+        let mut command = tokio::process::Command::from(self.programs.command(&self.programs.tentacle));
         command.arg(subcommand).arg("--home").arg(self.home.path());
         command
     }
@@ -194,7 +193,7 @@ impl Machine {
     /// Ends everything on it, as the service manager does.
     pub fn stop(&mut self) {
         self.supervisor = None;
-        kill_processes_of(self.home.path());
+        kill_processes_with(env::TENTACLE_HOME, self.home.path());
     }
 
     /// The end of its log and the last words of its last Tentacle, for people.

@@ -21,6 +21,9 @@ enum Command {
     PackTentacle(PackTentacle),
     /// Run a portal and a fleet of real machines on this computer, and leave nothing behind
     Demo(demo::Options),
+    /// Clean up after a demo when it has ended. The demo starts this
+    #[command(name = demo::KEEPER, hide = true)]
+    Keeper,
 }
 
 #[derive(Args)]
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::PackTentacle(options) => pack(options).map(|()| true),
         Command::Demo(options) => demo::run(&options),
+        Command::Keeper => demo::keep().map(|()| true),
     };
     let well = done.inspect_err(|error| eprintln!("error: {error:#}")).unwrap_or(false);
     ExitCode::from(u8::from(!well))

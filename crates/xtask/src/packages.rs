@@ -168,8 +168,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tentacle = folder.path().join("tentacle");
         fs::write(&tentacle, "one").unwrap();
-        let none = PathBuf::new();
-        let programs = Programs { server: none.clone(), suction_cup: none.clone(), install_package: none, tentacle };
+        for program in ["octopus-server", "suction-cup", "install-package"] {
+            fs::write(folder.path().join(program), "").unwrap();
+        }
+        let programs = Programs::in_folder(folder.path()).unwrap();
         let version = "2026.4.0".parse().unwrap();
         let first = packed_tentacle(&programs, Flavor::Real, &version).unwrap();
         let written = fs::metadata(&first).unwrap().modified().unwrap();

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -40,7 +39,7 @@ pub struct PortalOptions {
 /// A portal that runs, or did. It ends, and its folder goes, when this is dropped.
 #[derive(Debug)]
 pub struct Portal {
-    program: PathBuf,
+    programs: Programs,
     options: PortalOptions,
     process: Option<Process>,
     data_dir: PathBuf,
@@ -55,17 +54,17 @@ pub struct Portal {
 impl Portal {
     /// Starts a portal and waits until it answers.
     pub async fn start(programs: &Programs, options: PortalOptions) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("octopus-portal-").tempdir()?;
+        let folder = programs.make_folder("octopus-portal-")?;
         let port = if options.listen.is_none() { Some(Port::claim()?) } else { None };
         let listen = options.listen.or(port.as_ref().map(Port::address)).context("there is no address to listen on")?;
         let data_dir = options.data_dir.clone().unwrap_or_else(|| folder.path().join("data"));
         let admin_password =
             (0..PASSWORD_DIGITS).map(|_| format!("{:x}", rand::random_range(0..16))).collect::<String>();
         fs::write(folder.path().join("admin-password"), &admin_password)?;
-        let program = programs.server.clone();
+        let programs = programs.clone();
         let api_key = String::new();
         let mut portal =
-            Self { program, options, process: None, data_dir, listen, admin_password, api_key, folder, _port: port };
+            Self { programs, options, process: None, data_dir, listen, admin_password, api_key, folder, _port: port };
         portal.restart().await?;
         portal.api_key = portal.create_api_key("harness").await?;
         Ok(portal)
@@ -77,7 +76,7 @@ impl Portal {
         // Somebody else's answer there would be taken for this portal's.
         TcpListener::bind(self.listen)
             .with_context(|| format!("the portal cannot listen on {}: choose another with --listen", self.listen))?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.programs.command(&self.programs.server);
         command.arg("run").arg("--data-dir").arg(&self.data_dir).arg("--listen").arg(self.listen.to_string());
         command.arg("--admin-password-file").arg(self.folder.path().join("admin-password"));
         if let Some(bundle) = &self.options.bundle_dir {
@@ -149,7 +148,7 @@ impl Portal {
 
     /// Makes another key through `octopus-server admin create-api-key`.
     pub async fn create_api_key(&self, purpose: &str) -> anyhow::Result<String> {
-        let mut command = tokio::process::Command::new(&self.program);
+        let mut command = tokio::process::Command::from(self.programs.command(&self.programs.server));
         command.args(["admin", "create-api-key", "--purpose", purpose]).arg("--data-dir").arg(&self.data_dir);
         let output = command.kill_on_drop(true).output().await.context("cannot start octopus-server")?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -117,19 +117,28 @@ pub fn children_of(parent: u32) -> Vec<u32> {
 
 /// Every process, however deep, that was started for the Tentacle of `home`: they all carry it in their environment.
 pub fn processes_of(home: &Path) -> Vec<u32> {
-    all_processes().filter(|pid| belongs_to(*pid, home)).collect()
+    processes_with(env::TENTACLE_HOME, home)
 }
 
-/// Kills every process that was started for the Tentacle of `home`.
-pub(crate) fn kill_processes_of(home: &Path) {
-    for number in processes_of(home) {
+/// Every process that was started with this variable in its environment, which is how children inherit it.
+pub fn processes_with(name: &str, value: &Path) -> Vec<u32> {
+    let variable = variable(name, value);
+    all_processes().filter(|pid| has(*pid, &variable)).collect()
+}
+
+/// Kills every process that was started with this variable in its environment, and returns how many there were.
+pub(crate) fn kill_processes_with(name: &str, value: &Path) -> usize {
+    let variable = variable(name, value);
+    let mut killed = 0;
+    for number in processes_with(name, value) {
         let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else { continue };
         let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
         // Looked at again now that the handle holds it: the number may have passed to a stranger in between.
-        if belongs_to(number, home) {
-            let _ = pidfd_send_signal(handle, Signal::KILL);
+        if has(number, &variable) && pidfd_send_signal(handle, Signal::KILL).is_ok() {
+            killed += 1;
         }
     }
+    killed
 }
 
 fn all_processes() -> impl Iterator<Item = u32> {
@@ -137,8 +146,12 @@ fn all_processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn belongs_to(pid: u32, home: &Path) -> bool {
-    let variable = [env::TENTACLE_HOME.as_bytes(), b"=", home.as_os_str().as_bytes()].concat();
+fn variable(name: &str, value: &Path) -> Vec<u8> {
+    [name.as_bytes(), b"=", value.as_os_str().as_bytes()].concat()
+}
+
+/// One that has ended has no environment any more, whether it was reaped or not.
+fn has(pid: u32, variable: &[u8]) -> bool {
     fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| environ.split(|b| *b == 0).any(|v| v == variable))
 }
 
@@ -170,7 +183,7 @@ mod tests {
         assert_eq!(processes_of(&home).len(), 2);
         assert_eq!(process.tail(), "started\n");
         assert!(process.end().is_some());
-        kill_processes_of(&home);
+        kill_processes_with(env::TENTACLE_HOME, &home);
         while !processes_of(&home).is_empty() {
             assert!(begin.elapsed() < Duration::from_secs(30), "the grandchild was not ended");
             std::thread::sleep(LOOK_EVERY);

@@ -1,11 +1,13 @@
 //! The programs that the harness starts: built by cargo if they are not, and where they are then.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 /// The packages that have a program which the harness starts.
@@ -25,7 +27,12 @@ pub struct Programs {
     pub suction_cup: PathBuf,
     /// `install-package`
     pub install_package: PathBuf,
+    /// What is started of them belongs to this harness; none: it belongs to nobody in particular.
+    harness: Option<PathBuf>,
 }
+
+/// In the environment of everything that belongs to a harness: the harness's folder.
+pub(crate) const HARNESS: &str = "OCTOPUS_HARNESS";
 
 /// What the tests of this process share.
 static FOR_TESTS: OnceCell<Programs> = OnceCell::const_new();
@@ -68,6 +75,38 @@ impl Programs {
         Ok(Self { suction_cup, ..self })
     }
 
+    /// The programs in a folder, which are not built.
+    pub fn in_folder(folder: &Path) -> anyhow::Result<Self> {
+        let [server, tentacle, suction_cup, install_package] =
+            ["octopus-server", "tentacle", "suction-cup", "install-package"].map(|name| folder.join(name));
+        for program in [&server, &tentacle, &suction_cup, &install_package] {
+            ensure!(program.is_file(), "there is no program {}", program.display());
+        }
+        Ok(Self { server, tentacle, suction_cup, install_package, harness: None })
+    }
+
+    /// The same programs, for one harness: everything that is made for them lies in `folder`, and every process carries
+    /// it in its environment, so that somebody else can clean up after a harness that was killed.
+    pub(crate) fn of_harness(self, folder: &Path) -> Self {
+        Self { harness: Some(folder.to_owned()), ..self }
+    }
+
+    /// A call of one of them.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.envs(self.harness.iter().map(|folder| (HARNESS, folder)));
+        command
+    }
+
+    /// A new folder for what they write, which goes with the answer.
+    pub(crate) fn make_folder(&self, prefix: &str) -> io::Result<TempDir> {
+        let mut builder = tempfile::Builder::new();
+        match &self.harness {
+            Some(folder) => builder.prefix(prefix).tempdir_in(folder),
+            None => builder.prefix(prefix).tempdir(),
+        }
+    }
+
     fn from_cargo(command: Command) -> anyhow::Result<Self> {
         Self::from_messages(&messages_of(command)?)
     }
@@ -81,6 +120,7 @@ impl Programs {
             tentacle: take("tentacle")?,
             suction_cup: take("suction-cup")?,
             install_package: take("install-package")?,
+            harness: None,
         })
     }
 }

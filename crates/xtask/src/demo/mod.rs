@@ -1,9 +1,11 @@
 //! `cargo xtask demo`: a portal and a fleet of real Suction Cup and Tentacle pairs on loopback, for people to look at
 //! (plain), to show an upgrade (`--upgrade`), or to show what becomes of a broken one (`--break`).
 //!
-//! Called by the program `xtask`. Whatever happens, Ctrl-C included, everything ends and every folder goes.
+//! Called by the program `xtask`. Whatever happens, Ctrl-C included, everything ends and every folder goes; where the
+//! demo itself was killed, its keeper sees to that.
 
 mod fleet;
+mod keeper;
 mod probe;
 mod report;
 mod verdict;
@@ -11,6 +13,7 @@ mod watch;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -19,6 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::packages::Flavor;
 use crate::programs::Programs;
 use fleet::Fleet;
+use keeper::Keeper;
+pub use keeper::{KEEPER, keep};
 
 /// How the demo goes.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +43,9 @@ pub struct Options {
     /// Use the programs as they are released
     #[arg(long)]
     pub release: bool,
+    /// Use the programs in this folder, and build none
+    #[arg(long, value_name = "FOLDER", conflicts_with = "release")]
+    pub programs: Option<PathBuf>,
 }
 
 /// Each machine is two processes and, while it is upgraded, a package that is unpacked: more make a computer a poor demo.
@@ -66,8 +74,16 @@ impl From<Break> for Flavor {
 
 /// Runs the demo to its end. True if everything was as it should be.
 pub fn run(options: &Options) -> anyhow::Result<bool> {
-    eprintln!("building the programs");
-    let programs = Programs::build(options.release)?;
+    let programs = match &options.programs {
+        Some(folder) => Programs::in_folder(folder)?,
+        None => {
+            eprintln!("building the programs");
+            Programs::build(options.release)?
+        }
+    };
+    // Dropped last, when there should be nothing left for it to do.
+    let keeper = Keeper::start()?;
+    let programs = programs.of_harness(keeper.folder());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
@@ -158,7 +174,7 @@ mod tests {
             assert_eq!(options.r#break, Some(how));
             assert!(is_test(&options));
         }
-        for wrong in ["--break fire", "--machines 0", "--machines 1000", "--listen here"] {
+        for wrong in ["--break fire", "--machines 0", "--machines 1000", "--listen here", "--release --programs x"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

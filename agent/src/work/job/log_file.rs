@@ -32,6 +32,8 @@ pub(super) struct LogFile {
     size: u64,
     last: u64,
     full: bool,
+    /// Lines that could not be written, on a full disk for example; the next one that can be tells of them.
+    lost: u64,
     /// Where the line after a sequence number begins: a reader mostly goes on where it was.
     hint: (u64, u64),
 }
@@ -85,11 +87,16 @@ impl LogFile {
     }
 
     fn of(file: Option<File>) -> Self {
-        Self { file, size: 0, last: 0, full: false, hint: (0, 0) }
+        Self { file, size: 0, last: 0, full: false, lost: 0, hint: (0, 0) }
     }
 
     pub(super) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// True while the last words are missing from it.
+    pub(super) fn has_gap(&self) -> bool {
+        self.lost > 0
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
@@ -100,7 +107,11 @@ impl LogFile {
     pub(super) fn append(&mut self, lines: &mut dyn Iterator<Item = (LogLevel, &str)>) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut bytes = Vec::new();
-        let mut last = self.last;
+        let (mut last, mut count) = (self.last, 0);
+        if self.lost > 0 {
+            let text = format!("{} lines of the output are missing here: they could not be written", self.lost);
+            last = write_line(&mut bytes, last, LogLevel::Warning, &text)?;
+        }
         for (level, text) in lines {
             for text in pieces(text) {
                 let size = self.size + bytes.len() as u64;
@@ -108,6 +119,7 @@ impl LogFile {
                     continue;
                 }
                 last = write_line(&mut bytes, last, level, text)?;
+                count += 1;
                 if !self.full && size >= LOG_MAX {
                     self.full = true;
                     last = write_line(&mut bytes, last, LogLevel::Warning, FULL)?;
@@ -115,10 +127,12 @@ impl LogFile {
             }
         }
         if let Err(error) = file.write_all(&bytes) {
+            self.lost += count;
             // A half-written line would spoil all that follow.
             file.set_len(self.size)?;
             return Err(error);
         }
+        self.lost = 0;
         self.size += bytes.len() as u64;
         self.last = last;
         Ok(())
@@ -238,6 +252,25 @@ mod tests {
         append(&mut log, &["three"]);
         let texts: Vec<_> = read_all(&mut log).into_iter().map(|line| (line.seq, line.text)).collect();
         assert_eq!(texts, [(1, "one".to_owned()), (2, "three".to_owned())]);
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_did_not_take_are_counted_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::create(&folder.path().join("log")).unwrap();
+        append(&mut log, &["one"]);
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let file = log.file.replace(full);
+        for _ in 0..3 {
+            assert!(log.append(&mut [(LogLevel::Info, "a"), (LogLevel::Info, "b")].into_iter()).is_err());
+            assert!(log.has_gap() && log.last() == 1);
+        }
+        log.file = file;
+        append(&mut log, &["two"]);
+        let texts: Vec<_> = read_all(&mut log).into_iter().map(|line| (line.seq, line.text)).collect();
+        let gap = "6 lines of the output are missing here: they could not be written";
+        assert_eq!(texts, [(1, "one".to_owned()), (2, gap.to_owned()), (3, "two".to_owned())]);
+        assert!(!log.has_gap());
     }
 
     #[test]

@@ -257,7 +257,11 @@ impl Log for Job {
     fn lines(&self, lines: &mut dyn Iterator<Item = (LogLevel, &str)>) {
         let last = {
             let mut log = self.log();
-            if let Err(error) = log.append(lines) {
+            let had_gap = log.has_gap();
+            // Said once: a script may write many lines to a full disk.
+            if let Err(error) = log.append(lines)
+                && !had_gap
+            {
                 tracing::error!(ticket = %self.ticket, %error, "could not write the log of work");
             }
             log.last()

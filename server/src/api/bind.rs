@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::bad;
 use crate::app::App;
+use crate::auth::ApiUser;
 use crate::error::ApiError;
 use crate::ids::SpaceId;
 
@@ -205,6 +206,24 @@ impl FromRequestParts<App> for Space {
         // A path that is no resource looks like a space of that name: the answer fits both.
         let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.0.path());
         Err(ApiError::new(StatusCode::NOT_FOUND, format!("There is nothing at {path}. GET /api lists what there is.")))
+    }
+}
+
+/// What every request for a list of a space has: somebody who may ask, the space, and what is asked for.
+pub(super) struct Asked {
+    pub app: App,
+    pub space: SpaceId,
+    pub query: Query,
+}
+
+impl FromRequestParts<App> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        ApiUser::from_request_parts(parts, app).await?;
+        let Space(space) = Space::from_request_parts(parts, app).await?;
+        let query = Query::from_request_parts(parts, app).await?;
+        Ok(Self { app: app.clone(), space, query })
     }
 }
 

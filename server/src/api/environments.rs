@@ -10,10 +10,10 @@ use contract::EnvironmentName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::{Body, Id, Query, Space};
+use super::bind::{Asked, Body, Id, Query, Space};
 use super::fleet::{Seen, fleet};
 use super::machine_resource;
-use super::machines::Filter;
+use super::machines::{self, Filter};
 use super::page::{List, Page};
 use crate::app::App;
 use crate::auth::ApiUser;
@@ -26,8 +26,9 @@ use crate::ids::{EnvironmentId, SpaceId};
 use crate::live::Change;
 use crate::model::{Environment, NewEnvironment};
 
-/// Environments on a page where nothing else is said.
-const TAKE_DEFAULT: u32 = 10;
+/// The list. On a page there are ten where nothing else is said.
+const LIST: List<'_> =
+    List { has_all: true, take: 10, ..List::of("Environment", "/environments", &["ids", "name", "partialName"]) };
 
 /// Machines of an environment on a page where nothing else is said.
 const MACHINES_TAKE_DEFAULT: u32 = 20;
@@ -39,7 +40,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/environments/all", get(all))
         .route("/environments/summary", get(summary))
         .route("/environments/{id}", get(one).put(update).delete(remove))
-        .route("/environments/{id}/machines", get(machines))
+        .route("/environments/{id}/machines", get(its_machines))
 }
 
 fn resource(environment: &Environment) -> Value {
@@ -84,25 +85,12 @@ async fn filtered(app: &App, space: SpaceId, query: &Query) -> Result<Vec<Enviro
     Ok(found)
 }
 
-async fn list(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Page<Value>>, ApiError> {
+async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
     let found = filtered(&app, space, &query).await?;
-    let path = format!("{}/environments", super::base(space));
-    let filters = &["ids", "name", "partialName"];
-    let shape = List { item_type: "Environment", path: &path, filters, has_all: true };
-    Ok(Json(shape.cut(found.iter().map(resource).collect(), &query, TAKE_DEFAULT)?))
+    Ok(Json(LIST.cut(&super::base(space), found.iter().map(resource).collect(), &query)?))
 }
 
-async fn all(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Vec<Value>>, ApiError> {
+async fn all(Asked { app, space, query }: Asked) -> Result<Json<Vec<Value>>, ApiError> {
     Ok(Json(filtered(&app, space, &query).await?.iter().map(resource).collect()))
 }
 
@@ -188,29 +176,21 @@ async fn remove(
     Ok(Json(json!({})))
 }
 
-async fn machines(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
+async fn its_machines(
+    Asked { app, space, query }: Asked,
     Id(id): Id<EnvironmentId>,
-    query: Query,
 ) -> Result<Json<Page<Value>>, ApiError> {
     find(&mut *app.db.read().await?, space, id).await?;
     let filter = Filter::of(&query)?;
     let now = app.now();
     let all = fleet(&app, space).await?.into_iter().filter(|seen| seen.machine.environments.contains(&id));
     let found = all.filter(|seen| filter.passes(seen)).map(|seen| machine_resource::resource(&seen, now)).collect();
-    let path = format!("{}/environments/{id}/machines", super::base(space));
-    let shape = List { item_type: "Machine", path: &path, filters: &Filter::NAMES, has_all: false };
-    Ok(Json(shape.cut(found, &query, MACHINES_TAKE_DEFAULT)?))
+    let path = format!("/environments/{id}/machines");
+    let list = List { path: &path, has_all: false, take: MACHINES_TAKE_DEFAULT, ..machines::LIST };
+    Ok(Json(list.cut(&super::base(space), found, &query)?))
 }
 
-async fn summary(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Value>, ApiError> {
+async fn summary(Asked { app, space, query }: Asked) -> Result<Json<Value>, ApiError> {
     let environments = filtered(&app, space, &query).await?;
     let all = fleet(&app, space).await?;
     let of = |environment: &Environment| -> Vec<&Seen> {

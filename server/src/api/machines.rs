@@ -9,16 +9,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bad;
-use super::bind::{Body, Id, Query, Space};
+use super::bind::{Asked, Body, Id, Query, Space};
 use super::fleet::{Seen, fleet, seen};
 use super::machine_resource::{COMMUNICATION_STYLE, discovered, resource};
-use super::page::{List, Page, Slice, TAKE_DEFAULT};
+use super::page::{List, Page};
 use super::tasks;
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::DbError;
 use crate::db::machines::{machine_delete, machine_get, machine_insert, machine_list, machine_update};
-use crate::db::tasks::{TASK_PAGE_MAX, TaskFilter, task_list};
+use crate::db::tasks::{TaskFilter, task_list};
 use crate::discovery::discover;
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, MachineId, SpaceId};
@@ -27,6 +27,9 @@ use crate::model::machine::TENTACLE_PORT;
 use crate::model::{Address, Contact, Machine, NewMachine};
 use crate::rollout::create::Selection;
 use crate::tasks::task_create_health;
+
+/// The list.
+pub(super) const LIST: List<'_> = List { has_all: true, ..List::of("Machine", "/machines", &Filter::NAMES) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -105,24 +108,12 @@ async fn filtered(app: &App, space: SpaceId, query: &Query) -> Result<Vec<Value>
     Ok(all.iter().filter(|seen| filter.passes(seen)).map(|seen| resource(seen, now)).collect())
 }
 
-async fn list(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Page<Value>>, ApiError> {
+async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
     let found = filtered(&app, space, &query).await?;
-    let path = format!("{}/machines", super::base(space));
-    let shape = List { item_type: "Machine", path: &path, filters: &Filter::NAMES, has_all: true };
-    Ok(Json(shape.cut(found, &query, TAKE_DEFAULT)?))
+    Ok(Json(LIST.cut(&super::base(space), found, &query)?))
 }
 
-async fn all(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Vec<Value>>, ApiError> {
+async fn all(Asked { app, space, query }: Asked) -> Result<Json<Vec<Value>>, ApiError> {
     Ok(Json(filtered(&app, space, &query).await?))
 }
 
@@ -296,20 +287,18 @@ async fn connection(
 }
 
 async fn machine_tasks(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
+    Asked { app, space, query }: Asked,
     Id(id): Id<MachineId>,
-    query: Query,
 ) -> Result<Json<Page<Value>>, ApiError> {
-    let slice = Slice::of(&query, TAKE_DEFAULT, TASK_PAGE_MAX)?;
+    let path = format!("/machines/{id}/tasks");
+    let list = List { path: &path, filters: &[], ..tasks::LIST };
+    let slice = list.slice(&query)?;
     let mut conn = app.db.read().await?;
     machine_get(&mut conn, space, id).await?.ok_or_else(|| not_found(id))?;
     let filter = TaskFilter { machine: Some(id), skip: slice.skip, take: slice.take, ..TaskFilter::default() };
     let found = task_list(&mut conn, space, &filter).await?;
-    let path = format!("{}/machines/{id}/tasks", super::base(space));
-    let shape = List { item_type: "Task", path: &path, filters: &[], has_all: false };
-    Ok(Json(shape.page(found.tasks.iter().map(tasks::resource).collect(), found.total, slice, &query)))
+    let items = found.tasks.iter().map(tasks::resource).collect();
+    Ok(Json(list.page(&super::base(space), items, found.total, slice, &query)))
 }
 
 /// Every role that a machine has, once, in alphabetical order.

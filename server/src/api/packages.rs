@@ -10,8 +10,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::bind::{Id, Query, Space};
-use super::page::{List, Page, TAKE_DEFAULT};
+use super::bind::{Asked, Id, Query, Space};
+use super::page::{List, Page};
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::packages::package_list;
@@ -30,7 +30,8 @@ const FIELD: &str = "fileToUpload";
 /// Fields of an upload's form that are looked at. A form in which none of them is a file is refused.
 const FIELDS_MAX: usize = 10;
 
-const FILTERS: [&str; 4] = ["nuGetPackageId", "filter", "latest", "includeNotes"];
+/// The list.
+const LIST: List<'_> = List::of("Package", "/packages", &["nuGetPackageId", "filter", "latest", "includeNotes"]);
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -65,12 +66,7 @@ fn resource(package: &Package) -> Value {
     })
 }
 
-async fn list(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Page<Value>>, ApiError> {
+async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
     let mut packages = package_list(&mut *app.db.read().await?, space).await?;
     let wanted = |name: &str| query.text(name).map(str::to_lowercase);
     if let Some(id) = wanted("nuGetPackageId") {
@@ -86,9 +82,7 @@ async fn list(
         };
         packages = packages.iter().filter(|package| newest(package)).cloned().collect();
     }
-    let path = format!("{}/packages", super::base(space));
-    let shape = List { item_type: "Package", path: &path, filters: &FILTERS, has_all: false };
-    Ok(Json(shape.cut(packages.iter().map(resource).collect(), &query, TAKE_DEFAULT)?))
+    Ok(Json(LIST.cut(&super::base(space), packages.iter().map(resource).collect(), &query)?))
 }
 
 /// The package of that id on the wire. Ids and versions may both hold dots and digits, so the id is looked up, not cut.

@@ -10,8 +10,8 @@ use contract::Version;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::{Body, Id, Query, Space};
-use super::page::{List, Page, Slice, TAKE_DEFAULT};
+use super::bind::{Asked, Body, Id, Space};
+use super::page::{List, Page};
 use super::tasks::description;
 use crate::app::App;
 use crate::auth::ApiUser;
@@ -24,8 +24,8 @@ use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_ca
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine};
 use crate::sequel::{may_have_sequel, sequel, tally};
 
-/// Rollouts on a page at most, because each carries all its machines.
-const TAKE_MAX: u32 = 100;
+/// The list. On a page there are at most a hundred, because each carries all its machines.
+const LIST: List<'_> = List { take_max: 100, ..List::of("Rollout", "/rollouts", &[]) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -88,20 +88,14 @@ fn machine(row: &RolloutMachine, rollout: &Rollout, facts: &HashMap<MachineId, F
     })
 }
 
-async fn list(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Page<Value>>, ApiError> {
-    let slice = Slice::of(&query, TAKE_DEFAULT, TAKE_MAX)?;
+async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
+    let slice = LIST.slice(&query)?;
     let mut conn = app.db.read().await?;
     let total = rollout_count(&mut conn, space).await?;
     let rollouts = rollout_list(&mut conn, space, slice.skip, slice.take).await?;
     let facts = facts_of(&mut conn, &may_have_sequel(&rollouts)).await?;
-    let path = format!("{}/rollouts", super::base(space));
-    let shape = List { item_type: "Rollout", path: &path, filters: &[], has_all: false };
-    Ok(Json(shape.page(rollouts.iter().map(|rollout| resource(rollout, &facts)).collect(), total, slice, &query)))
+    let items = rollouts.iter().map(|rollout| resource(rollout, &facts)).collect();
+    Ok(Json(LIST.page(&super::base(space), items, total, slice, &query)))
 }
 
 async fn one(

@@ -7,7 +7,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::bind::{Query, Space};
-use super::page::{List, Page, TAKE_DEFAULT};
+use super::page::{List, Page};
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::error::ApiError;
@@ -57,6 +57,9 @@ const GLOBAL_LINKS: [(&str, &str); 6] = [
          hasWarningsOrErrors,take,ids,partialName,spaces,includeSystem}",
     ),
 ];
+
+/// The list.
+const LIST: List<'_> = List { has_all: true, ..List::of("Space", "/spaces", &["ids", "name", "partialName"]) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -120,9 +123,7 @@ async fn list(_user: ApiUser, query: Query) -> Result<Json<Page<Value>>, ApiErro
         && has("name").is_none_or(|wanted| wanted == name)
         && has("partialName").is_none_or(|wanted| name.contains(&wanted));
     let spaces = passes.then(|| space_resource(SpaceId::DEFAULT)).into_iter().collect();
-    let shape =
-        List { item_type: "Space", path: "/api/spaces", filters: &["ids", "name", "partialName"], has_all: true };
-    Ok(Json(shape.cut(spaces, &query, TAKE_DEFAULT)?))
+    Ok(Json(LIST.cut("/api", spaces, &query)?))
 }
 
 async fn all(_user: ApiUser) -> Json<Vec<Value>> {

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bad;
-use super::bind::{Body, Id, Query, Space, bind};
-use super::page::{List, Page, Slice, TAKE_DEFAULT};
+use super::bind::{Asked, Body, Id, Query, Space, bind};
+use super::page::{List, Page, Slice};
 use super::task_details::{self, Names};
 use crate::app::App;
 use crate::auth::ApiUser;
@@ -33,6 +33,9 @@ const DESCRIPTION_MAX: usize = 1000;
 
 const FILTERS: [&str; 9] =
     ["ids", "name", "states", "active", "running", "environment", "project", "tenant", "hasPendingInterruptions"];
+
+/// The list.
+pub(super) const LIST: List<'_> = List { take_max: TASK_PAGE_MAX, ..List::of("Task", "/tasks", &FILTERS) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -98,20 +101,14 @@ async fn find(conn: &mut Connection, space: SpaceId, id: TaskId) -> Result<Task,
     task_get(conn, space, id).await?.ok_or_else(|| ApiError::not_found(format!("The task {id}")))
 }
 
-async fn list(
-    State(app): State<App>,
-    _user: ApiUser,
-    Space(space): Space,
-    query: Query,
-) -> Result<Json<Page<Value>>, ApiError> {
-    let slice = Slice::of(&query, TAKE_DEFAULT, TASK_PAGE_MAX)?;
+async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
+    let slice = LIST.slice(&query)?;
     let found = match filter(&query, slice)? {
         Some(filter) => task_list(&mut *app.db.read().await?, space, &filter).await?,
         None => TaskPage { tasks: Vec::new(), total: 0 },
     };
-    let path = format!("{}/tasks", super::base(space));
-    let shape = List { item_type: "Task", path: &path, filters: &FILTERS, has_all: false };
-    Ok(Json(shape.page(found.tasks.iter().map(resource).collect(), found.total, slice, &query)))
+    let items = found.tasks.iter().map(resource).collect();
+    Ok(Json(LIST.page(&super::base(space), items, found.total, slice, &query)))
 }
 
 /// What the query asks for; `None` where no task can be what it asks for.

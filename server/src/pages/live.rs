@@ -47,6 +47,55 @@ pub trait LiveView: Send {
     }
 }
 
+/// A page's content that is sent as a whole, whatever changes in it.
+pub trait WholeView: Hash + Send {
+    /// The id of its element.
+    const REGION: &'static str;
+
+    /// The whole, as HTML.
+    fn render(&self, now: Timestamp) -> askama::Result<String>;
+
+    /// See [`LiveView::follows`].
+    fn follows(&self) -> &[MachineId] {
+        &[]
+    }
+}
+
+impl<V: WholeView> LiveView for V {
+    fn region(&self) -> &'static str {
+        V::REGION
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        vec![Part::new(V::REGION, self)]
+    }
+
+    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
+        self.render(now)
+    }
+
+    fn render_part(&self, _: usize, now: Timestamp) -> askama::Result<String> {
+        self.render(now)
+    }
+
+    fn follows(&self) -> &[MachineId] {
+        WholeView::follows(self)
+    }
+}
+
+/// Renders the part at `place` of a page that has a head and rows below it; nothing where there is no such part.
+pub fn head_or_row<R>(
+    place: usize,
+    head: impl FnOnce() -> askama::Result<String>,
+    rows: &[R],
+    row: impl FnOnce(&R) -> askama::Result<String>,
+) -> askama::Result<String> {
+    match place.checked_sub(1) {
+        None => head(),
+        Some(place) => rows.get(place).map_or_else(|| Ok(String::new()), row),
+    }
+}
+
 /// A number that differs where the content differs; the same in every process of the same program.
 pub fn fingerprint(content: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::ids::{EnvironmentId, MachineId};
 use crate::model::Report;
 use crate::pages::environments::view::{Row, Truth, row_of};
-use crate::pages::live::{LiveView, Part};
+use crate::pages::live::WholeView;
 use crate::pages::view::{self as words, Status};
 
 /// What a machine said of itself.
@@ -112,21 +112,11 @@ struct Region<'a> {
     now: &'a Timestamp,
 }
 
-impl LiveView for MachineView {
-    fn region(&self) -> &'static str {
-        "machine"
-    }
+impl WholeView for MachineView {
+    const REGION: &'static str = "machine";
 
-    fn parts(&self) -> Vec<Part> {
-        vec![Part::new(self.region(), self)]
-    }
-
-    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
+    fn render(&self, now: Timestamp) -> askama::Result<String> {
         Region { view: self, now: &now }.render()
-    }
-
-    fn render_part(&self, _: usize, now: Timestamp) -> askama::Result<String> {
-        self.render_region(now)
     }
 }
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::PageError;
-use super::live::{LiveView, Part, cursor};
+use super::live::{LiveView as _, WholeView, cursor};
 use super::shell::{Section, Shell};
 use super::view as words;
 use crate::app::App;
@@ -85,21 +85,11 @@ struct Region<'a> {
     now: &'a Timestamp,
 }
 
-impl LiveView for PackagesView {
-    fn region(&self) -> &'static str {
-        "packages"
-    }
+impl WholeView for PackagesView {
+    const REGION: &'static str = "packages";
 
-    fn parts(&self) -> Vec<Part> {
-        vec![Part::new(self.region(), self)]
-    }
-
-    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
+    fn render(&self, now: Timestamp) -> askama::Result<String> {
         Region { view: self, now: &now }.render()
-    }
-
-    fn render_part(&self, _: usize, now: Timestamp) -> askama::Result<String> {
-        self.render_region(now)
     }
 }
 

@@ -7,7 +7,7 @@ use askama::Template;
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::model::Facts;
-use crate::pages::live::{LiveView, Part};
+use crate::pages::live::{LiveView, Part, WholeView, head_or_row};
 use crate::pages::sentence;
 use crate::pages::view::{self as words, Mark, Status};
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
@@ -237,25 +237,15 @@ struct ListRegion<'a> {
     now: &'a Timestamp,
 }
 
-impl LiveView for RolloutsView {
-    fn region(&self) -> &'static str {
-        "rollouts"
-    }
+impl WholeView for RolloutsView {
+    const REGION: &'static str = "rollouts";
 
-    fn parts(&self) -> Vec<Part> {
-        vec![Part::new(self.region(), self)]
+    fn render(&self, now: Timestamp) -> askama::Result<String> {
+        ListRegion { view: self, now: &now }.render()
     }
 
     fn follows(&self) -> &[MachineId] {
         &self.followed
-    }
-
-    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
-        ListRegion { view: self, now: &now }.render()
-    }
-
-    fn render_part(&self, _: usize, now: Timestamp) -> askama::Result<String> {
-        self.render_region(now)
     }
 }
 
@@ -301,11 +291,8 @@ impl LiveView for RolloutView {
     }
 
     fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String> {
-        match place.checked_sub(1).map(|place| self.rows.get(place)) {
-            None => HeadPart { head: &self.head, now: &now }.render(),
-            Some(Some(row)) => RowPart { row, head: &self.head, now: &now }.render(),
-            Some(None) => Ok(String::new()),
-        }
+        let head = || HeadPart { head: &self.head, now: &now }.render();
+        head_or_row(place, head, &self.rows, |row| RowPart { row, head: &self.head, now: &now }.render())
     }
 }
 

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::model::{LogCategory, LogEntry, MachineTask, MachineTaskState, Task, TaskState};
-use crate::pages::live::{LiveView, Part};
+use crate::pages::live::{LiveView, Part, WholeView, head_or_row};
 use crate::pages::view::{self as words, Status};
 
 /// What stands above a task's log.
@@ -169,21 +169,11 @@ struct ListRegion<'a> {
     now: &'a Timestamp,
 }
 
-impl LiveView for TasksView {
-    fn region(&self) -> &'static str {
-        "tasks"
-    }
+impl WholeView for TasksView {
+    const REGION: &'static str = "tasks";
 
-    fn parts(&self) -> Vec<Part> {
-        vec![Part::new(self.region(), self)]
-    }
-
-    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
+    fn render(&self, now: Timestamp) -> askama::Result<String> {
         ListRegion { view: self, now: &now }.render()
-    }
-
-    fn render_part(&self, _: usize, now: Timestamp) -> askama::Result<String> {
-        self.render_region(now)
     }
 }
 
@@ -224,11 +214,8 @@ impl LiveView for TaskView {
     }
 
     fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String> {
-        match place.checked_sub(1).map(|place| self.lines.get(place)) {
-            None => HeadPart { head: &self.head, now: &now }.render(),
-            Some(Some(line)) => LinePart { line }.render(),
-            Some(None) => Ok(String::new()),
-        }
+        let head = || HeadPart { head: &self.head, now: &now }.render();
+        head_or_row(place, head, &self.lines, |line| LinePart { line }.render())
     }
 
     fn grows_in(&self) -> Option<&'static str> {

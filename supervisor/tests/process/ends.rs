@@ -126,6 +126,23 @@ impl Drop for Cell {
 }
 
 #[test]
+fn a_panic_is_in_the_last_words() {
+    if std::env::var_os("OCTOPUS_TEST_PANIC").is_some() {
+        panic!("the ink has run dry");
+    }
+    let own = std::env::current_exe().unwrap();
+    let panics = "--exact ends::a_panic_is_in_the_last_words --nocapture";
+    let place = Place::new();
+    let body = format!("OCTOPUS_TEST_PANIC=1 exec {} {panics}", own.display());
+    place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", &body);
+    let _cup = place.run(&ONE_LAUNCH);
+    place.wait_for_starts(2);
+    wait_until("last words", || place.read(&place.home.last_words()).contains("the ink has run dry"));
+    let words = place.read(&place.home.last_words());
+    assert!(words.starts_with("2.0.0 ended with exit code 101 after "), "{words}");
+}
+
+#[test]
 fn a_loader_that_finds_no_library_has_its_say_in_the_last_words() {
     let Some(program) = changed_true(b"libc.so.6\0", b"libq.so.6\0") else { return };
     let place = Place::new();

@@ -171,6 +171,21 @@ fn the_first_version_that_appears_is_launched() {
 }
 
 #[test]
+fn a_thousand_versions_are_chosen_from_in_no_time() {
+    let place = Place::new();
+    for patch in 1..1_000 {
+        fs::create_dir(place.home.tentacles().join(format!("1.0.{patch}"))).unwrap();
+    }
+    place.install("1.0.1000", STAY).prove("1.0.1000");
+    let begun = std::time::Instant::now();
+    let _cup = place.run(&[]);
+    place.wait_for_starts(1);
+    assert_eq!(place.started(), ["1.0.1000"]);
+    // The start of a process and of a shell are in it, on a computer that may be busy.
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_home_that_is_not_there_is_made() {
     let place = Place::new();
     fs::remove_dir_all(place.home.path()).unwrap();

@@ -12,6 +12,7 @@ mod grandchildren;
 mod life;
 mod lock;
 mod namespaces;
+mod shipped;
 mod signals;
 mod status;
 mod stderr;

@@ -63,11 +63,14 @@ impl<'de> Deserializer<'de> for AnyCase {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        let Value::Object(object) = self.0 else { return self.0.deserialize_struct(name, fields, visitor) };
+        // Serde would read a list as the fields in their order, and speak of the struct's name.
+        let Value::Object(object) = self.0 else {
+            return Err(serde::de::Error::custom(format!("an object with names is expected, not {}", kind(&self.0))));
+        };
         // A client may write one name in two cases; then one of the two counts.
         let mut found: HashMap<&'static str, Self> = HashMap::new();
         for (key, value) in object {
@@ -112,6 +115,17 @@ impl<'de> Deserializer<'de> for AnyCase {
     }
 }
 
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
 /// A request's query string: names in any case, an empty value is none, and a name that is there twice is a list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(HashMap<String, String>);
@@ -147,6 +161,13 @@ impl Query {
     /// The value as a `T`.
     pub(super) fn one<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let read = |text: &str| text.trim().parse().map_err(|error| wrong(name, error));
+        self.text(name).map(read).transpose()
+    }
+
+    /// The value as a whole number; numbers have no better words for what is wrong with a text.
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let read =
+            |text: &str| text.trim().parse().map_err(|_| wrong(name, format!("{text} is no whole number in range")));
         self.text(name).map(read).transpose()
     }
 
@@ -275,7 +296,8 @@ mod tests {
             serde_json::json!({"Name": "a", "EnvironmentIds": ["Machines-1"]}),
             serde_json::json!({"Name": "a", "EnvironmentIds": [], "Endpoint": "x"}),
         ] {
-            assert!(bind::<Outer>(body.clone()).is_err(), "{body}");
+            let refused = bind::<Outer>(body.clone()).err().unwrap();
+            assert!(!refused.message.contains("struct"), "{body}: {refused}");
         }
         let nulls = serde_json::json!({"Name": "a", "EnvironmentIds": [], "SortOrder": null, "Endpoint": null});
         assert!(bind::<Outer>(nulls).is_ok());
@@ -287,7 +309,9 @@ mod tests {
         let query = Query::of(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
         assert_eq!(query.list("ids").ok(), Some(vec![EnvironmentId(1), EnvironmentId(2)]));
         assert_eq!(query.flag("isdisabled").ok(), Some(Some(true)));
-        assert_eq!(query.one("Take").ok(), Some(Some(5)));
+        assert_eq!(query.number("Take").ok(), Some(Some(5)));
+        let refused = query.number::<u32>("isDisabled").unwrap_err();
+        assert_eq!(refused.message, "The query's isDisabled cannot be read: True is no whole number in range.");
         assert_eq!(query.text("name"), None);
         assert!(query.flag("take").is_err());
         assert!(query.list::<EnvironmentId>("take").is_err());

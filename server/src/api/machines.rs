@@ -247,7 +247,7 @@ async fn discovery(
             "This portal discovers machines of the style {COMMUNICATION_STYLE} only, not {style}."
         )));
     }
-    let port = query.one("port")?.unwrap_or(TENTACLE_PORT);
+    let port = query.number("port")?.unwrap_or(TENTACLE_PORT);
     let address = Address::new(host, port).map_err(bad)?;
     let found = discover(&app, &address).await;
     let thumbprint = found.map_err(|error| bad(format!("No Tentacle was found: {error}")))?;

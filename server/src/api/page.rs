@@ -60,8 +60,8 @@ impl List<'static> {
 impl List<'_> {
     /// Which part of it is asked for. More than it may be on a page is cut; the answer's `ItemsPerPage` says so.
     pub(super) fn slice(&self, query: &Query) -> Result<Slice, ApiError> {
-        let skip = query.one("skip")?.unwrap_or(0);
-        let take = query.one("take")?.unwrap_or(self.take).clamp(1, self.take_max);
+        let skip = query.number("skip")?.unwrap_or(0);
+        let take = query.number("take")?.unwrap_or(self.take).clamp(1, self.take_max);
         Ok(Slice { skip, take })
     }
 

@@ -167,7 +167,7 @@ async fn details(
     Id(id): Id<TaskId>,
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
-    let tail = query.one("tail")?;
+    let tail = query.number("tail")?;
     let mut conn = app.db.read().await?;
     let task = find(&mut conn, space, id).await?;
     let resource = whole_resource(&mut conn, &task).await?;

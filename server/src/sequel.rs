@@ -171,7 +171,7 @@ pub fn tally(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> String {
         (1, _, 1) => format!("The lost one answered since, and is at {target} or newer."),
         (1, _, _) => format!("The lost one answered since, and is not well at {target}."),
         (lost, heard, upgraded) => {
-            format!("Of the {lost} lost, {heard} answered since: {upgraded} of them are well at {target} or newer.")
+            format!("Of the {lost} lost, {heard} answered since; well at {target} or newer: {upgraded}.")
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::db::rollouts::Place;
 use crate::ids::{EnvironmentId, MachineId, RolloutId};
 use crate::model::{Environment, Health, Observed, VersionState};
-use crate::pages::view::Status;
+use crate::pages::view::{self as words, Status};
 use crate::rollout::state::PhaseKind;
 use crate::sequel::Sequel;
 
@@ -162,6 +162,15 @@ impl Row {
     /// The id of its element.
     pub fn element(&self) -> String {
         format!("machine-{}-in-{}", self.machine.0, self.environment.0)
+    }
+
+    /// Its version beside the bundled one, in a word.
+    pub fn version_word(&self) -> &'static str {
+        match (&self.version, self.version_state) {
+            // It is known; what is not known is anything to compare it with.
+            (Some(_), VersionState::Unknown) => "nothing bundled for it",
+            (_, state) => words::version_word(state),
+        }
     }
 
     /// Shape, colour and word.

@@ -201,6 +201,7 @@ fn a_runtime_without_a_package_is_offered_nothing() {
     let view = view(&truth(vec![environment(1, false)], vec![machine]));
     let row = &view.panels[0].rows[0];
     assert_eq!((row.can_upgrade, &row.wish, row.version_state), (false, &None, VersionState::Unknown));
+    assert_eq!(row.version_word(), "nothing bundled for it", "its version is known");
 }
 
 #[test]

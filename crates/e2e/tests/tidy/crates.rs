@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::source::{SOURCES, root};
 
 /// Each crate, and those of ours that it may depend on, for tests and builds as well.
-const MAY_DEPEND: [(&str, &[&str]); 9] = [
+const MAY_DEPEND: [(&str, &[&str]); 10] = [
     ("contract", &[]),
     ("package", &["contract"]),
     ("octopus-proto", &["contract"]),
@@ -17,6 +17,7 @@ const MAY_DEPEND: [(&str, &[&str]); 9] = [
     ("octopus-server", &["contract", "package", "octopus-proto"]),
     ("xtask", &["contract", "package", "octopus-proto"]),
     ("e2e", &["contract", "package", "octopus-proto", "xtask"]),
+    ("matrix", &["contract", "package", "octopus-proto", "xtask"]),
     ("fleet", &["contract", "package", "octopus-proto", "tentacle", "octopus-server", "xtask"]),
 ];
 

@@ -1,0 +1,86 @@
+//! A sample of the matrix, small enough for every change. `cargo run --package matrix` runs all of it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+use std::path::Path;
+
+use matrix::case::Mode;
+use matrix::installer::Installing;
+use matrix::power::{Recorded, Syncs};
+use matrix::{Choice, Kit, Programs, Report, case, scenarios, strace};
+
+/// Cases of each scenario and mode.
+const AT_MOST: usize = 5;
+
+/// Power cuts of each recording.
+const CUTS_AT_MOST: usize = 12;
+
+/// Cases at a time.
+const JOBS: usize = 3;
+
+/// Without strace the test is passed over, unless `OCTOPUS_MATRIX` says that it must not be.
+fn is_passed_over() -> bool {
+    let required = std::env::var_os("OCTOPUS_MATRIX").is_some_and(|value| value == "required");
+    assert!(strace::is_there() || !required, "strace is not installed, and OCTOPUS_MATRIX is `required`");
+    if !strace::is_there() {
+        eprintln!("passed over: strace is not installed");
+    }
+    !strace::is_there()
+}
+
+/// The programs come from cargo, or from the folder `OCTOPUS_MATRIX_PROGRAMS`.
+async fn kit() -> Kit {
+    let (suction_cup, install_package) = if let Some(folder) = std::env::var_os("OCTOPUS_MATRIX_PROGRAMS") {
+        (Path::new(&folder).join("suction-cup"), Path::new(&folder).join("install-package"))
+    } else {
+        let programs = xtask::Programs::for_tests().await.unwrap();
+        (programs.suction_cup.clone(), programs.install_package.clone())
+    };
+    let stand_in = Path::new(env!("CARGO_BIN_EXE_matrix")).to_owned();
+    Kit::make(&Programs { suction_cup, install_package, stand_in }).unwrap()
+}
+
+/// Runs a sample of a program's cases; every failure is told.
+async fn nothing_fails_in(program: &'static str) {
+    if is_passed_over() {
+        return;
+    }
+    let kit = kit().await;
+    let report = tokio::task::spawn_blocking(move || {
+        let choice = Choice { at_most: Some(AT_MOST), only: None, jobs: JOBS };
+        let mut report = Report::default();
+        for scenario in scenarios().iter().filter(|scenario| scenario.program() == program) {
+            report.extend(case::run(&kit, &**scenario, &choice, &Mode::ALL).unwrap());
+        }
+        for recorded in Recorded::ALL.into_iter().filter(|recorded| recorded.names().0 == program) {
+            report.extend([recorded.run(&kit, Syncs::Heeded, Some(CUTS_AT_MOST), JOBS).unwrap()]);
+        }
+        report
+    });
+    let report = report.await.unwrap();
+    println!("{}", report.table());
+    assert!(report.cases >= AT_MOST && report.failures == 0, "{}", report.table());
+}
+
+#[tokio::test]
+async fn suction_cup_is_killed_and_failed_anywhere_and_one_whole_tentacle_runs() {
+    nothing_fails_in("suction-cup").await;
+}
+
+#[tokio::test]
+async fn install_package_is_killed_and_failed_anywhere_and_no_version_is_torn() {
+    nothing_fails_in("install-package").await;
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_sync_is_found_out() {
+    if is_passed_over() {
+        return;
+    }
+    let kit = kit().await;
+    for recorded in [Recorded::Installing(Installing::Upgrade), Recorded::FallBack] {
+        let part = recorded.run(&kit, Syncs::Ignored, Some(CUTS_AT_MOST), JOBS).unwrap();
+        let why: Vec<_> = part.failures.iter().map(|failure| failure.why.as_str()).collect();
+        assert!(why.iter().any(|why| why.contains("torn") || why.contains("was not counted")), "{why:?}");
+    }
+}

@@ -1,9 +1,11 @@
 //! The harness: starts the real programs on this computer, as an installer and a service manager would, and ends them.
 //!
-//! Used by `cargo xtask demo` and by the end-to-end tests, many at a time. Everything that is started here ends, and every
+//! Used by `cargo xtask demo` and by the end-to-end tests, many at a time; `dist` packs them for operators. Everything that is started here ends, and every
 //! folder made here goes, when its value is dropped. Nothing here links the portal or the Tentacle: they are programs.
 
 pub mod demo;
+pub mod dist;
+pub mod pack;
 
 mod api;
 mod machine;

@@ -126,7 +126,7 @@ impl Programs {
 }
 
 /// What cargo says on stdout while it builds.
-fn messages_of(mut command: Command) -> anyhow::Result<String> {
+pub(crate) fn messages_of(mut command: Command) -> anyhow::Result<String> {
     command.args(["--message-format", "json-render-diagnostics"]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     if !output.status.success() {
@@ -136,7 +136,7 @@ fn messages_of(mut command: Command) -> anyhow::Result<String> {
 }
 
 /// The programs that cargo speaks of, by name.
-fn built(messages: &str) -> HashMap<String, PathBuf> {
+pub(crate) fn built(messages: &str) -> HashMap<String, PathBuf> {
     let mut built = HashMap::new();
     for line in messages.lines() {
         // Other messages have other shapes, and are of no interest.
@@ -149,7 +149,7 @@ fn built(messages: &str) -> HashMap<String, PathBuf> {
 }
 
 /// The cargo that started us, without what it told us of ourselves: build scripts would take that for a change.
-fn cargo(subcommand: &str) -> Command {
+pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand);
     for (name, _) in std::env::vars_os() {

@@ -50,9 +50,13 @@ impl Machine {
             // What could not be run long ago may be mended by now.
             self.forget_skips();
         }
+        let tried = match &before {
+            Before::Unstartable { version, .. } => self.versions.iter().find(|one| one.version == *version).cloned(),
+            _ => None,
+        };
         self.remember(survey);
-        if let Before::Unstartable { version, why } = &before {
-            self.skip_unstartable(version, why, effects);
+        if let (Before::Unstartable { why, .. }, Some(tried)) = (&before, tried) {
+            self.skip_unstartable(&tried, why, effects);
         }
         let Some(chosen) = self.choose_version(&attempt, effects) else {
             return self.no_version(&before, attempt, now, effects);
@@ -94,14 +98,15 @@ impl Machine {
         self.versions = versions;
     }
 
-    /// The program could not be run: an unproven version is rejected, any is skipped. One that was deleted meanwhile
-    /// gets no verdict, because nothing is known against it.
-    fn skip_unstartable(&mut self, version: &Version, why: &str, effects: &mut Vec<Effect>) {
-        let Some(one) = self.versions.iter_mut().find(|one| one.version == *version) else { return };
+    /// The program could not be run: an unproven version is rejected, any is skipped. One that was deleted or installed
+    /// anew meanwhile gets no verdict, because nothing is known against it.
+    fn skip_unstartable(&mut self, tried: &Installed, why: &str, effects: &mut Vec<Effect>) {
+        let same = |one: &&mut Installed| one.version == tried.version && one.folder == tried.folder;
+        let Some(one) = self.versions.iter_mut().find(same) else { return };
         one.skipped = true;
         self.memory.skip(one);
         if !one.proven && !one.rejected {
-            self.reject(version, Rejection::Unstartable, format!("Its program cannot be run: {why}."), effects);
+            self.reject(&tried.version, Rejection::Unstartable, format!("Its program cannot be run: {why}."), effects);
         }
     }
 

@@ -255,6 +255,20 @@ fn a_version_that_was_deleted_before_it_started_gets_no_verdict() {
 }
 
 #[test]
+fn a_version_that_was_installed_anew_after_it_could_not_be_run_gets_its_own_try() {
+    let mut world = World::new([proven("1.0.0"), unproven("2.0.0")]).program("2.0.0", Program::Refuses(Fault::Version));
+    while !matches!(world.machine.ask(), Ask::Launch(_)) {
+        world.turn(FOREVER);
+    }
+    world.turn(FOREVER);
+    world.on_disk(&v("2.0.0")).folder = 1;
+    world.programs.clear();
+    world.run(SECOND);
+    assert_eq!(world.started(), ["2.0.0"]);
+    assert!(!world.log.iter().any(|line| line.contains("rejected")), "{:?}", world.log);
+}
+
+#[test]
 fn when_nothing_can_be_run_everything_is_tried_again_and_again() {
     let mut world = World::new([proven("1.0.0"), unproven("2.0.0")])
         .program("1.0.0", Program::Refuses(Fault::Version))

@@ -3,6 +3,7 @@
 
 pub mod idle;
 pub mod push;
+pub mod soak;
 
 mod baseline;
 mod parcel;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use contract::TentacleExit;
-use fleet::{idle, push};
+use fleet::{idle, push, soak};
 
 /// Measurements with real Tentacles on this computer; each prints one line of JSON.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Push(push::Options),
     /// Leave one Suction Cup and its proven Tentacle alone, and see what they cost
     Idle(idle::Options),
+    /// Kill a Tentacle and its Suction Cup at random moments, and see them come back
+    Soak(soak::Options),
     /// Be the Tentacle of one machine; what `push` starts
     #[command(hide = true)]
     Tentacle(tentacle::config::Run),
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let line = match Cli::parse().command {
         Command::Push(options) => push::run(&options),
         Command::Idle(options) => idle::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Tentacle(options) => return be_tentacle(&options),
     };
     match line {

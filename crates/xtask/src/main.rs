@@ -24,6 +24,8 @@ enum Command {
     Keeper,
     /// Make what operators install: archives and .deb packages for machines and for the portal, all static
     Dist(dist::Options),
+    /// Try out what `dist` made: install, upgrade, remove and purge it in a small Debian, and run the rest under qemu
+    VerifyDist(dist::verify::Options),
 }
 
 fn main() -> ExitCode {
@@ -31,7 +33,8 @@ fn main() -> ExitCode {
         Command::PackTentacle(options) => pack::run(options).map(|()| true),
         Command::Demo(options) => demo::run(&options),
         Command::Keeper => demo::keep().map(|()| true),
-        Command::Dist(options) => dist::run(&options).map(|()| true),
+        Command::Dist(options) => dist::run(&options),
+        Command::VerifyDist(options) => dist::verify::run(&options),
     };
     let well = done.inspect_err(|error| eprintln!("error: {error:#}")).unwrap_or(false);
     ExitCode::from(u8::from(!well))

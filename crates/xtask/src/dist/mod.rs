@@ -20,6 +20,7 @@ mod deb;
 mod lay;
 mod product;
 mod tools;
+pub mod verify;
 
 pub use arch::Arch;
 pub use build::{Built, StaticPrograms};
@@ -35,18 +36,25 @@ pub struct Options {
     /// The folder that everything is written into [default: target/dist]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Then try it all out, as `cargo xtask verify-dist` does
+    #[arg(long, conflicts_with = "target")]
+    verify: bool,
 }
 
-/// Builds everything and packs it, and prints what it wrote.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+/// Builds everything, packs it, and prints what it wrote. False when it was tried out and something failed.
+pub fn run(options: &Options) -> anyhow::Result<bool> {
     let kinds = options.target.map_or(Arch::ALL.to_vec(), |kind| vec![kind]);
-    tools::check(&tools::to_build())?;
+    let mut needed = tools::to_build();
+    if options.verify {
+        needed.extend(tools::to_verify());
+    }
+    tools::check(&needed)?;
     let out = out_folder(options.out.as_deref())?;
     let built = Built::with_cargo(&kinds)?;
     for path in assemble(&built, &product_version(), &out)? {
         println!("{:>9} KiB  {}", fs::metadata(&path)?.len() / 1024, path.display());
     }
-    Ok(())
+    if options.verify { verify::all(&out) } else { Ok(true) }
 }
 
 /// Packs what was built as `version` into the folder `out`, and returns the paths of what was written.

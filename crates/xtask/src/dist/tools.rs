@@ -35,9 +35,33 @@ const GZIP: Tool = Tool { name: "gzip", probes: &[&["gzip", "--version"]], hint:
 
 const DPKG_DEB: Tool = Tool { name: "dpkg-deb", probes: &[&["dpkg-deb", "--version"]], hint: "apt-get install dpkg" };
 
+const DEBOOTSTRAP: Tool =
+    Tool { name: "debootstrap", probes: &[&["debootstrap", "--version"]], hint: "apt-get install debootstrap" };
+
+const UNSHARE: Tool = Tool {
+    name: "unshare, nsenter and chroot, run by root",
+    probes: &[&["unshare", "--mount", "--pid", "--net", "--fork", "nsenter", "--version"]],
+    hint: "apt-get install util-linux, and become root",
+};
+
+const IP: Tool = Tool { name: "ip", probes: &[&["ip", "-Version"]], hint: "apt-get install iproute2" };
+
+const READELF: Tool = Tool { name: "readelf", probes: &[&["readelf", "--version"]], hint: "apt-get install binutils" };
+
+const QEMU: Tool = Tool {
+    name: "qemu-aarch64-static",
+    probes: &[&["qemu-aarch64-static", "--version"]],
+    hint: "apt-get install qemu-user-static",
+};
+
 /// What building and packing needs, Rust's targets aside.
 pub(super) fn to_build() -> Vec<Tool> {
     vec![CARGO_ZIGBUILD, ZIG, CARGO_DEB, TAR, GZIP]
+}
+
+/// What trying it out needs.
+pub(super) fn to_verify() -> Vec<Tool> {
+    vec![CARGO_DEB, TAR, GZIP, DPKG_DEB, DEBOOTSTRAP, UNSHARE, IP, READELF, QEMU]
 }
 
 /// What packing needs, and what looking into the packages needs; for tests that pass over where it is missing.

@@ -15,7 +15,9 @@ fn a_crashed_tentacle_is_restarted_at_once_and_its_last_words_are_kept() {
     place.install("1.0.0", &crash_thrice);
     let mut cup = place.run(&[]);
     let starts = place.wait_for_starts(4);
-    assert!(starts[3].at - starts[0].at < 2_000_000_000, "{starts:?}");
+    // The shortest, because the computer may be busy: a supervisor that waits a second does so each time.
+    let shortest = starts.windows(2).map(|two| two[1].at - two[0].at).min();
+    assert!(shortest.is_some_and(|gap| gap < 900_000_000), "{starts:?}");
     let tail = format!(" s\nlast {}\n", starts[2].pid);
     wait_until("last words", || place.read(&place.home.last_words()).ends_with(&tail));
     assert!(place.read(&place.home.last_words()).starts_with("1.0.0 ended with exit code 7 after 0."));
@@ -51,8 +53,10 @@ fn the_fifth_end_within_the_window_brings_a_wait_and_then_one_probe_per_wait() {
     let _cup = place.run(&[("SUCTION_CUP_WAIT_MIN_MS", "700"), ("SUCTION_CUP_WAIT_MAX_MS", "1000")]);
     let starts = place.wait_for_starts(8);
     let gaps: Vec<_> = starts.windows(2).map(|two| (two[1].at - two[0].at) / 1_000_000).collect();
-    assert!(gaps[..4].iter().sum::<u128>() < 700, "{gaps:?}");
     assert!(gaps[4] >= 700 && gaps[5] >= 1_000 && gaps[6] >= 1_000, "{gaps:?}");
+    let log = place.log();
+    let waits = log.lines().map(|line| line.split_once("launching 1.0.0").unwrap().1);
+    assert_eq!(waits.take(8).collect::<Vec<_>>(), ["", "", "", "", "", " in 0.7 s", " in 1.0 s", " in 1.0 s"]);
 }
 
 #[test]
@@ -143,7 +147,7 @@ fn upgrades_are_handed_over_at_once_and_never_counted() {
     let _cup = place.run(&[("SUCTION_CUP_CRASH_LIMIT", "2"), ("SUCTION_CUP_WAIT_MIN_MS", "60000")]);
     let starts = place.wait_for_starts(6);
     assert_eq!(place.started(), ["1.0.1", "1.0.2", "1.0.3", "1.0.4", "1.0.5", "1.0.6"]);
-    assert!(starts[5].at - starts[0].at < 3_000_000_000, "{starts:?}");
+    assert!(starts[5].at - starts[0].at < 30_000_000_000, "no wait of a minute: {starts:?}");
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn a_thousand_versions_are_chosen_from_in_no_time() {
     place.wait_for_starts(1);
     assert_eq!(place.started(), ["1.0.1000"]);
     // The start of a process and of a shell are in it, on a computer that may be busy.
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -97,7 +97,8 @@ fn as_an_ordinary_user_it_runs_and_a_full_process_table_is_waited_for() {
     limit("1000:1000");
     let lifted = Instant::now();
     place.wait_for_starts(2);
-    assert!(lifted.elapsed() < Duration::from_millis(1_500), "{:?}", lifted.elapsed());
+    // It comes within a second, and a little longer on a computer that is busy.
+    assert!(lifted.elapsed() < Duration::from_millis(2_500), "{:?}", lifted.elapsed());
     assert!(!place.log().contains("launching 1.0.0 in "), "it was counted as a crash: {}", place.log());
     assert_eq!(cup.stop().code(), Some(0));
 }

@@ -43,7 +43,7 @@ fn a_stop_during_a_wait_ends_at_once() {
     wait_until("the wait", || place.log().contains("launching 1.0.0 in 30.0 s"));
     let begun = Instant::now();
     assert_eq!(cup.stop().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(10), "the wait is 30 s");
     assert_eq!(place.starts().len(), 5);
 }
 

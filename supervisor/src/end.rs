@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// How a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// It ended by itself with this exit code (0 to 255).
     Code(i32),

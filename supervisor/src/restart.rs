@@ -25,7 +25,7 @@ pub enum Restart {
 }
 
 /// The ends of the chosen version that are not forgotten yet. Holds no more than the crash limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History {
     /// When the latest ends were, oldest first; empty while tripped.
     ends: VecDeque<Duration>,
@@ -76,7 +76,7 @@ fn wait(history: &mut History, settings: &Settings) -> Restart {
 }
 
 /// The latest starts of any kind. Holds no more than twenty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Starts(VecDeque<Duration>);
 
 impl Starts {
@@ -92,6 +92,25 @@ impl Starts {
     pub fn not_before(&self, settings: &Settings) -> Option<Duration> {
         let oldest = *self.0.front()?;
         (self.0.len() >= STARTS_MAX).then(|| oldest.saturating_add(settings.crash_window))
+    }
+}
+
+/// For the model check, which sees times from now and whatever can make no difference any more as gone.
+#[cfg(test)]
+impl History {
+    pub(crate) fn parts_mut(&mut self) -> (&mut VecDeque<Duration>, &mut u32) {
+        (&mut self.ends, &mut self.waits)
+    }
+
+    pub(crate) fn is_clear(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+impl Starts {
+    pub(crate) fn times_mut(&mut self) -> &mut VecDeque<Duration> {
+        &mut self.0
     }
 }
 

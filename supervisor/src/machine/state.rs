@@ -10,7 +10,7 @@ use crate::end::End;
 use crate::select::Installed;
 
 /// What Suction Cup is doing. Times are counted from its start on the monotonic clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Looks for a bundled package that is newer than everything installed.
     Bundling,
@@ -78,7 +78,7 @@ pub enum State {
 }
 
 /// A running Tentacle.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
     /// Its version.
     pub version: Version,
@@ -89,7 +89,7 @@ pub struct Run {
 }
 
 /// What was tried since the last launch that worked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// The version whose coming launch is on the disk already, so that it is counted once.
     pub counted: Option<Version>,
@@ -98,7 +98,7 @@ pub struct Attempt {
 }
 
 /// What led to a choice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Before {
     /// Nothing that needs to be judged.
     Nothing,
@@ -125,7 +125,7 @@ pub enum Before {
 }
 
 /// What comes after a child's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Then {
     /// Another launch.
     Choose,

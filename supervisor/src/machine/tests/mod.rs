@@ -2,6 +2,7 @@
 
 mod ending;
 mod launching;
+mod model;
 mod pairs;
 
 use std::collections::HashMap;

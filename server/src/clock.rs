@@ -23,6 +23,19 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// Reads RFC 3339, in any zone.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let moment = time::OffsetDateTime::parse(text.trim(), &time::format_description::well_known::Rfc3339).ok()?;
+        i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Self)
+    }
+
+    /// For sentences: `2026-11-23 10:00 UTC`.
+    pub fn minutes(self) -> String {
+        let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+        let moment = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000);
+        moment.ok().and_then(|m| m.format(format).ok()).unwrap_or_default()
+    }
+
     /// As RFC 3339 with milliseconds: `2026-11-23T10:00:00.000+00:00`, the form of the REST API.
     pub fn rfc3339(self) -> String {
         let format = time::macros::format_description!(

@@ -104,6 +104,10 @@ pub struct RolloutArgs {
     /// How long running work may go on before an upgrade is put off [default: 5 min].
     #[arg(long, env = "OCTOPUS_ROLLOUT_DRAIN_MS", value_name = "MS", value_parser = ms)]
     pub rollout_drain_ms: Option<Duration>,
+    /// How long the next wave waits after the last machine of a wave was proven, where its strategy does not say
+    /// [default: 10 min].
+    #[arg(long, env = "OCTOPUS_ROLLOUT_SOAK_MS", value_name = "MS", value_parser = ms)]
+    pub rollout_soak_ms: Option<Duration>,
 }
 
 /// Which key to make.
@@ -179,6 +183,7 @@ impl RunArgs {
             proving: said.rollout_proving_ms.unwrap_or(default.proving),
             proving_time: said.rollout_proving_time_ms.unwrap_or(default.proving_time),
             drain: said.rollout_drain_ms.unwrap_or(default.drain),
+            soak: said.rollout_soak_ms.unwrap_or(default.soak),
         }
     }
 

@@ -206,6 +206,8 @@ mod tests {
             from: Some(version(0)),
             tried_at: None,
             was_away: false,
+            wave: 0,
+            forgiven_at: None,
             revision: 0,
         }
     }

@@ -179,7 +179,7 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
         },
         access: Access::default(),
         logins: LoginLimiter::default(),
-        rollout: Deadlines::default(),
+        rollout: Deadlines { soak: Duration::ZERO, ..Deadlines::default() },
         health_interval: Duration::from_secs(60),
         tentacles: Arc::new(FakeTentacles::default()),
         shutdown: CancellationToken::new(),

@@ -59,8 +59,11 @@ impl World {
         let programs = Programs::for_tests().await?;
         let to = product_version();
         let bundled = packed(programs, flavor, &to).await?;
-        let defaults =
-            [("OCTOPUS_HEALTH_INTERVAL_MS", HEALTH_INTERVAL_MS), ("OCTOPUS_ROLLOUT_PROVING_TIME_MS", PROVING_TIME_MS)];
+        let defaults = [
+            ("OCTOPUS_HEALTH_INTERVAL_MS", HEALTH_INTERVAL_MS),
+            ("OCTOPUS_ROLLOUT_PROVING_TIME_MS", PROVING_TIME_MS),
+            ("OCTOPUS_ROLLOUT_SOAK_MS", "0"),
+        ];
         // What is set later counts.
         let env = defaults.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let options = PortalOptions { bundle_dir: bundled.parent().map(Into::into), env, ..PortalOptions::default() };

@@ -2,26 +2,35 @@
 
 use std::collections::HashMap;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use contract::Version;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::{Asked, Body, Id, Space};
+use super::bind::{Asked, Body, Id, Space, bind};
 use super::page::{List, Page};
 use super::tasks::description;
 use crate::app::App;
 use crate::auth::ApiUser;
+use crate::clock::Timestamp;
 use crate::db::facts::facts_of;
+use crate::db::machine_holds::hold_get;
+use crate::db::machines::machine_get;
+use crate::db::rollout_events::{Event, event_list};
 use crate::db::rollouts::{rollout_count, rollout_get, rollout_list};
 use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::model::Facts;
-use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_cancel, rollout_create};
-use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine};
+use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
+use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_hand};
+use crate::rollout::hindrance::Hold;
+use crate::rollout::orchestrator::why;
+use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutWave};
+use crate::rollout::strategy::{Amount, Strategy};
 use crate::sequel::{may_have_sequel, sequel, tally};
 
 /// The list. On a page there are at most a hundred, because each carries all its machines.
@@ -31,7 +40,18 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/rollouts", get(list).post(create))
         .route("/rollouts/{id}", get(one))
-        .route("/rollouts/{id}/cancel", post(cancel))
+        .route("/rollouts/{id}/cancel", act(|_| Ok(Hand::Cancel)))
+        .route("/machines/{id}/hold", get(hold).put(hold_put).delete(hold_delete))
+        .route("/rollouts/{id}/start", act(|_| Ok(Hand::StartNow)))
+        .route("/rollouts/{id}/pause", act(|_| Ok(Hand::Pause)))
+        .route("/rollouts/{id}/resume", act(|_| Ok(Hand::Resume)))
+        .route("/rollouts/{id}/retry", act(|body| Ok(Hand::Retry(body.machine_ids.clone()))))
+        .route("/rollouts/{id}/skip", act(|body| Ok(Hand::Skip(wanted(body.machine_id, "MachineId")?))))
+        .route("/rollouts/{id}/release-wave", act(|body| Ok(Hand::ReleaseWave(wanted(body.wave, "Wave")?))))
+        .route(
+            "/rollouts/{id}/release-version",
+            act(|body| Ok(Hand::ReleaseVersion(wanted(body.runtime.clone(), "Runtime")?))),
+        )
 }
 
 /// A rollout as it stands on the wire. `facts` are those of the machines that [`may_have_sequel`].
@@ -48,6 +68,10 @@ fn resource(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
         "SpaceId": rollout.space,
         "TaskId": rollout.task,
         "TargetVersion": rollout.target.to_string(),
+        "Strategy": rollout.strategy,
+        "Waves": rollout.waves.iter().enumerate().map(|(at, row)| wave(at, row, rollout)).collect::<Vec<_>>(),
+        "OpenWave": rollout.open_wave + 1,
+        "StartAt": rollout.start_at.map(|at| at.rfc3339()),
         "MaxInFlight": rollout.max_in_flight,
         "FailureBudget": rollout.failure_budget,
         "State": rollout.state.word(),
@@ -67,14 +91,64 @@ fn resource(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
             "Self": link,
             "Web": format!("/rollouts/{}", rollout.id),
             "Cancel": format!("{link}/cancel"),
+            "Pause": format!("{link}/pause"),
+            "Resume": format!("{link}/resume"),
+            "Retry": format!("{link}/retry"),
             "Task": format!("{space}/tasks/{}", rollout.task),
         },
     })
 }
 
+fn wave(at: usize, row: &RolloutWave, rollout: &Rollout) -> Value {
+    let machines = || rollout.machines.iter().filter(|machine| machine.wave == at);
+    let of = |wanted: fn(PhaseKind) -> bool| machines().filter(|machine| wanted(machine.phase.kind())).count();
+    json!({
+        "Number": at + 1,
+        "Name": row.title,
+        "IsOpen": at <= rollout.open_wave,
+        "SoakSeconds": row.soak.as_secs_f64(),
+        "Approval": row.approval.word(),
+        "FailureBudget": row.failure_budget,
+        "Released": row.released_at.map(|at| at.rfc3339()),
+        "ReleasedBy": row.released_by,
+        "Total": machines().count(),
+        "Upgraded": of(|kind| kind == PhaseKind::Upgraded),
+        "InFlight": of(PhaseKind::is_in_flight),
+        "Failed": of(PhaseKind::is_failure),
+    })
+}
+
+/// The resource with what only the planner knows, and what people did.
+async fn whole(app: &App, space: SpaceId, id: RolloutId) -> Result<Value, ApiError> {
+    let mut conn = app.db.read().await?;
+    let rollout = rollout_get(&mut conn, space, id).await?;
+    let rollout = rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))?;
+    let facts = facts_of(&mut conn, &may_have_sequel(std::slice::from_ref(&rollout))).await?;
+    let mut value = resource(&rollout, &facts);
+    let why = why(app, &mut conn, &rollout).await?;
+    if let Some(machines) = value["Machines"].as_array_mut() {
+        for (row, value) in rollout.machines.iter().zip(machines) {
+            value["Why"] = json!(why.get(&row.machine).map(|why| sentence(why)));
+        }
+    }
+    let events = event_list(&mut conn, rollout.id).await?;
+    let event = |event: Event| {
+        json!({
+            "Occurred": event.at.rfc3339(),
+            "Username": event.who,
+            "Action": event.what,
+            "MachineId": event.machine,
+            "Message": event.line,
+        })
+    };
+    value["Events"] = events.into_iter().map(event).collect();
+    Ok(value)
+}
+
 fn machine(row: &RolloutMachine, rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
     let later = sequel(row, &rollout.target, facts.get(&row.machine));
     json!({
+        "Wave": row.wave + 1,
         "MachineId": row.machine,
         "Name": row.name,
         "Phase": row.phase.kind().word(),
@@ -107,14 +181,6 @@ async fn one(
     Ok(Json(whole(&app, space, id).await?))
 }
 
-async fn whole(app: &App, space: SpaceId, id: RolloutId) -> Result<Value, ApiError> {
-    let mut conn = app.db.read().await?;
-    let rollout = rollout_get(&mut conn, space, id).await?;
-    let rollout = rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))?;
-    let facts = facts_of(&mut conn, &may_have_sequel(std::slice::from_ref(&rollout))).await?;
-    Ok(resource(&rollout, &facts))
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RolloutBody {
@@ -124,16 +190,14 @@ struct RolloutBody {
     environment_ids: Option<Vec<EnvironmentId>>,
     machine_ids: Option<Vec<MachineId>>,
     roles: Option<Vec<String>>,
-    max_in_flight: Option<u32>,
-    failure_budget: Option<u32>,
+    max_in_flight: Option<Amount>,
+    failure_budget: Option<Amount>,
+    strategy: Option<Strategy>,
+    start_at: Option<String>,
 }
 
 impl RolloutBody {
     fn read(self) -> Result<RolloutRequest, ApiError> {
-        if self.roles.is_some_and(|roles| !roles.is_empty()) {
-            let sentence = "Choosing machines by Roles is not built yet; name EnvironmentIds or MachineIds.";
-            return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, sentence));
-        }
         let selection = match (self.machine_ids, self.environment_ids) {
             (None, None) => Selection::All,
             (Some(ids), None) if !ids.is_empty() => Selection::Machines(ids),
@@ -147,12 +211,21 @@ impl RolloutBody {
         let target = self.target_version.filter(|text| !text.is_empty()).map(|text| text.parse::<Version>());
         Ok(RolloutRequest {
             selection,
+            roles: self.roles.unwrap_or_default(),
+            strategy: self.strategy,
+            start_at: self.start_at.as_deref().map(moment).transpose()?,
             target: target.transpose().map_err(super::bad)?,
             max_in_flight: self.max_in_flight,
             failure_budget: self.failure_budget,
             description: description(self.description.or(self.name))?,
         })
     }
+}
+
+/// A moment as clients write it: RFC 3339.
+fn moment(text: &str) -> Result<Timestamp, ApiError> {
+    Timestamp::from_rfc3339(text)
+        .ok_or_else(|| ApiError::bad_request(format!("\"{text}\" is no moment: write one like 2026-11-23T22:00:00Z.")))
 }
 
 async fn create(
@@ -165,14 +238,95 @@ async fn create(
     Ok((StatusCode::CREATED, Json(resource(&rollout, &HashMap::new()))))
 }
 
-async fn cancel(
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HandBody {
+    reason: String,
+    machine_id: Option<MachineId>,
+    machine_ids: Vec<MachineId>,
+    wave: Option<usize>,
+    runtime: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HoldBody {
+    reason: String,
+    until: Option<String>,
+}
+
+async fn hold(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+) -> Result<Json<Value>, ApiError> {
+    let mut conn = app.db.read().await?;
+    let machine = machine_get(&mut conn, space, id).await?;
+    machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
+    let hold = hold_get(&mut conn, id, app.now()).await?;
+    let whole = |hold: Hold| {
+        json!({
+            "MachineId": id,
+            "Reason": hold.reason,
+            "HeldBy": hold.by,
+            "HeldSince": hold.since.rfc3339(),
+            "Until": hold.until.map(|until| until.rfc3339()),
+        })
+    };
+    hold.map(whole).map(Json).ok_or_else(|| ApiError::not_found(format!("A hold of {id}")))
+}
+
+async fn hold_put(
+    State(app): State<App>,
+    user: ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+    Body(body): Body<HoldBody>,
+) -> Result<Json<Value>, ApiError> {
+    if body.reason.trim().is_empty() {
+        return Err(ApiError::bad_request("Reason is missing: whoever finds the machine held wants to know why."));
+    }
+    let until = body.until.as_deref().map(moment).transpose()?;
+    let who = Who { name: &user.0.username, why: &body.reason };
+    machine_hold(&app, space, id, who, until).await?;
+    hold(State(app), user, Space(space), Id(id)).await
+}
+
+async fn hold_delete(
     State(app): State<App>,
     ApiUser(user): ApiUser,
     Space(space): Space,
-    Id(id): Id<RolloutId>,
+    Id(id): Id<MachineId>,
 ) -> Result<Json<Value>, ApiError> {
-    rollout_cancel(&app, space, id, &user.username).await?;
+    machine_release(&app, space, id, Who { name: &user.username, why: "" }).await?;
+    Ok(Json(json!({ "MachineId": id })))
+}
+
+/// A hand with a rollout, and the rollout afterwards.
+async fn hand(
+    app: App,
+    user: ApiUser,
+    (Space(space), Id(id)): (Space, Id<RolloutId>),
+    body: HandBody,
+    hand: impl FnOnce(&HandBody) -> Result<Hand, ApiError>,
+) -> Result<Json<Value>, ApiError> {
+    let hand = hand(&body)?;
+    let who = Who { name: &user.0.username, why: &body.reason };
+    rollout_hand(&app, space, id, who, &hand).await?;
     Ok(Json(whole(&app, space, id).await?))
+}
+
+/// The handler of `POST /rollouts/{id}/<word>`. A body is not needed where nothing has to be said.
+fn act(make: impl Fn(&HandBody) -> Result<Hand, ApiError> + Clone + Send + Sync + 'static) -> MethodRouter<App> {
+    post(async move |State(app): State<App>, user: ApiUser, space: Space, id: Id<RolloutId>, bytes: Bytes| {
+        let body = if bytes.is_empty() { json!({}) } else { serde_json::from_slice(&bytes).map_err(super::bad)? };
+        hand(app, user, (space, id), bind(body)?, make).await
+    })
+}
+
+fn wanted<T>(value: Option<T>, name: &str) -> Result<T, ApiError> {
+    value.ok_or_else(|| ApiError::bad_request(format!("{name} is missing.")))
 }
 
 impl From<RolloutError> for ApiError {
@@ -180,14 +334,15 @@ impl From<RolloutError> for ApiError {
         let sentence = sentence(&error.to_string());
         match error {
             RolloutError::NoRollout { id } => Self::not_found(format!("The rollout {id}")),
-            RolloutError::Over { .. } => Self::conflict(sentence),
+            RolloutError::Over { .. } | RolloutError::NotWaiting { .. } => Self::conflict(sentence),
             RolloutError::Db(error) => error.into(),
             RolloutError::NothingBundled
             | RolloutError::NoPackage { .. }
             | RolloutError::NoMachine { .. }
             | RolloutError::NoEnvironment { .. }
             | RolloutError::NothingToDo { .. }
-            | RolloutError::OutOfRange { .. } => Self::bad_request(sentence),
+            | RolloutError::NoWave { .. }
+            | RolloutError::Strategy(_) => Self::bad_request(sentence),
         }
     }
 }

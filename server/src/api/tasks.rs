@@ -286,8 +286,7 @@ async fn create(
     let is = |name: &str| body.name.eq_ignore_ascii_case(name);
     let id = if is(UPGRADE) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;
-        let request =
-            RolloutRequest { selection, target: None, max_in_flight: None, failure_budget: None, description };
+        let request = RolloutRequest { description, ..RolloutRequest::of(selection) };
         rollout_create(&app, space, who, request).await?.task
     } else if is(HEALTH) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;

@@ -6,8 +6,11 @@
 pub mod api_keys;
 pub mod environments;
 pub mod facts;
+pub mod machine_holds;
 pub mod machines;
 pub mod packages;
+pub mod rollout_events;
+pub mod rollout_waves;
 pub mod rollouts;
 pub mod sessions;
 pub mod settings;
@@ -15,6 +18,7 @@ pub mod setup_links;
 mod slug;
 pub mod tasks;
 pub mod users;
+pub mod version_failures;
 
 use std::path::Path;
 use std::str::FromStr as _;

@@ -7,8 +7,10 @@ use sqlx::FromRow;
 
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
+use crate::db::rollout_waves::{waves_insert, waves_list};
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use crate::rollout::state::{Phase, Rollout, RolloutMachine, RolloutState, WaitReason};
+use crate::rollout::state::{Phase, Rollout, RolloutMachine, RolloutState, RolloutWave, WaitReason};
+use crate::rollout::strategy::{CutWave, Strategy};
 
 /// The name of the setting that holds the highest generation this portal ever issued.
 const GENERATION: &str = "generation";
@@ -24,6 +26,12 @@ pub struct NewRollout {
     pub target: Version,
     /// What was asked for, as JSON.
     pub selection: String,
+    /// How it goes about its machines.
+    pub strategy: Strategy,
+    /// Its waves.
+    pub waves: Vec<CutWave>,
+    /// When it begins; `None` for at once.
+    pub start_at: Option<Timestamp>,
     /// See [`Rollout::max_in_flight`].
     pub max_in_flight: u32,
     /// See [`Rollout::failure_budget`].
@@ -47,6 +55,8 @@ pub struct NewRolloutMachine {
     pub name: String,
     /// What it ran when it was last seen; `None` if it was never seen.
     pub from: Option<Version>,
+    /// Its wave, from 0.
+    pub wave: usize,
 }
 
 /// A Tentacle package of a rollout.
@@ -94,6 +104,9 @@ struct Row {
     cancel_requested_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
     revision: i64,
+    strategy: String,
+    open_wave: i64,
+    start_at: Option<Timestamp>,
 }
 
 #[derive(FromRow)]
@@ -109,6 +122,8 @@ struct MachineRow {
     tried_at: Option<Timestamp>,
     was_away: bool,
     revision: i64,
+    wave: i64,
+    forgiven_at: Option<Timestamp>,
 }
 
 const SELECT: &str = "SELECT r.* FROM rollouts r";
@@ -117,8 +132,8 @@ const SELECT: &str = "SELECT r.* FROM rollouts r";
 pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<RolloutId, DbError> {
     let id: RolloutId = sqlx::query_scalar(
         "INSERT INTO rollouts (space_id, task_id, target_version, selection, max_in_flight, failure_budget, created_by,
-                               created_at, state, state_since)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8) RETURNING id",
+                               created_at, state, state_since, strategy, start_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $10, $11) RETURNING id",
     )
     .bind(new.space)
     .bind(new.task)
@@ -128,16 +143,19 @@ pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<R
     .bind(i64::from(new.failure_budget))
     .bind(&new.created_by)
     .bind(new.created_at)
-    .bind(RolloutState::Running.word())
+    .bind(if new.start_at.is_some() { RolloutState::Scheduled.word() } else { RolloutState::Running.word() })
+    .bind(serde_json::to_string(&new.strategy).map_err(|error| DbError::damaged("rollouts.strategy", error))?)
+    .bind(new.start_at)
     .fetch_one(&mut *conn)
     .await?;
+    waves_insert(conn, id, &new.waves).await?;
     let waiting = Phase::Waiting(WaitReason::Turn);
     let detail = write_phase(&waiting)?;
     for (position, machine) in (0_i64..).zip(&new.machines) {
         sqlx::query(
             "INSERT INTO rollout_machines (rollout_id, machine_id, machine_name, position, phase, detail, phase_since,
-                                           from_version)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                                           from_version, wave)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(id)
         .bind(machine.machine)
@@ -147,6 +165,7 @@ pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<R
         .bind(&detail)
         .bind(new.created_at)
         .bind(machine.from.as_ref().map(Version::to_string))
+        .bind(i64::try_from(machine.wave).unwrap_or(i64::MAX))
         .execute(&mut *conn)
         .await?;
     }
@@ -193,7 +212,7 @@ pub async fn rollout_count(conn: &mut Connection, space: SpaceId) -> Result<u64,
 /// newer rollout has, is not waited for.
 pub async fn rollout_open(conn: &mut Connection) -> Result<Vec<Rollout>, DbError> {
     let sql = format!(
-        "{SELECT} WHERE r.state IN ('Running', 'Paused')
+        "{SELECT} WHERE r.state IN ('Scheduled', 'Running', 'Paused')
          OR (r.state IN ('Completed', 'CompletedWithFailures') AND EXISTS (SELECT 1 FROM rollout_machines m WHERE m.rollout_id = r.id
              AND m.phase IN ('Waiting', 'Checking', 'Uploading', 'Installing', 'Restarting', 'Proving')))
          OR EXISTS (SELECT 1 FROM rollout_machines m JOIN machines h ON h.id = m.machine_id
@@ -299,7 +318,7 @@ pub async fn rollout_machine_update(
 ) -> Result<bool, DbError> {
     let done = sqlx::query(
         "UPDATE rollout_machines SET phase = $4, detail = $5, phase_since = $6, deadline_at = $7, attempt = $8,
-                from_version = $9, tried_at = $10, was_away = $11, revision = revision + 1
+                from_version = $9, tried_at = $10, was_away = $11, forgiven_at = $12, revision = revision + 1
          WHERE rollout_id = $1 AND machine_id = $2 AND revision = $3",
     )
     .bind(rollout)
@@ -313,6 +332,7 @@ pub async fn rollout_machine_update(
     .bind(machine.from.as_ref().map(Version::to_string))
     .bind(machine.tried_at)
     .bind(machine.was_away)
+    .bind(machine.forgiven_at)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -339,6 +359,21 @@ pub async fn rollout_set_state(
     .bind(completed)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Writes down that a wave is open, and with it all before it.
+pub async fn rollout_open_wave(conn: &mut Connection, id: RolloutId, wave: usize) -> Result<(), DbError> {
+    let wave = i64::try_from(wave).unwrap_or(i64::MAX);
+    sqlx::query("UPDATE rollouts SET open_wave = $2 WHERE id = $1").bind(id).bind(wave).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgives the failures so far: they no longer count against the budget.
+pub async fn rollout_forgive(conn: &mut Connection, id: RolloutId, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE rollout_machines SET forgiven_at = $2, revision = revision + 1
+               WHERE rollout_id = $1 AND phase IN ('FellBack', 'Failed', 'Lost') AND forgiven_at IS NULL";
+    sqlx::query(sql).bind(id).bind(now).execute(conn).await?;
     Ok(())
 }
 
@@ -388,7 +423,8 @@ async fn with_machines(conn: &mut Connection, rows: Vec<Row>) -> Result<Vec<Roll
     for row in rows {
         let sql = "SELECT * FROM rollout_machines WHERE rollout_id = $1 ORDER BY position";
         let machines: Vec<MachineRow> = sqlx::query_as(sql).bind(row.id).fetch_all(&mut *conn).await?;
-        rollouts.push(row.read(machines)?);
+        let waves = waves_list(conn, row.id).await?;
+        rollouts.push(row.read(machines, waves)?);
     }
     Ok(rollouts)
 }
@@ -402,11 +438,20 @@ fn read_version(text: &str) -> Result<Version, DbError> {
 }
 
 impl Row {
-    fn read(self, machines: Vec<MachineRow>) -> Result<Rollout, DbError> {
+    fn read(self, machines: Vec<MachineRow>, waves: Vec<RolloutWave>) -> Result<Rollout, DbError> {
         let count = |n: i64| u32::try_from(n).unwrap_or(1).max(1);
         let state =
             RolloutState::from_word(&self.state).ok_or_else(|| DbError::damaged("rollouts.state", self.state))?;
+        let strategy = match self.strategy.as_str() {
+            // From before there were strategies.
+            "" => Strategy::plain(count(self.max_in_flight), count(self.failure_budget)),
+            text => serde_json::from_str(text).map_err(|e| DbError::damaged("rollouts.strategy", e))?,
+        };
         Ok(Rollout {
+            strategy,
+            waves: if waves.is_empty() { vec![RolloutWave::only()] } else { waves },
+            open_wave: usize::try_from(self.open_wave).unwrap_or(0),
+            start_at: self.start_at,
             id: self.id,
             space: self.space_id,
             task: self.task_id,
@@ -440,6 +485,8 @@ impl MachineRow {
             from: self.from_version.as_deref().map(read_version).transpose()?,
             tried_at: self.tried_at,
             was_away: self.was_away,
+            wave: usize::try_from(self.wave).unwrap_or(0),
+            forgiven_at: self.forgiven_at,
             revision: self.revision,
         })
     }

@@ -34,8 +34,7 @@ async fn machine(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) 
 }
 
 async fn upgrade(app: &App, user: &PageUser, selection: Selection) -> Result<Redirect, PageError> {
-    let request =
-        RolloutRequest { selection, target: None, max_in_flight: None, failure_budget: None, description: None };
+    let request = RolloutRequest::of(selection);
     let rollout = rollout_create(app, SpaceId::DEFAULT, &user.0.username, request).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{}", rollout.id)))
 }
@@ -47,8 +46,9 @@ pub(super) fn refused(error: RolloutError) -> ApiError {
         RolloutError::NothingBundled
         | RolloutError::NoPackage { .. }
         | RolloutError::NothingToDo { .. }
+        | RolloutError::NotWaiting { .. }
         | RolloutError::Over { .. } => ApiError::conflict(message),
-        RolloutError::OutOfRange { .. } => ApiError::bad_request(message),
+        RolloutError::Strategy(_) | RolloutError::NoWave { .. } => ApiError::bad_request(message),
         RolloutError::NoMachine { .. } | RolloutError::NoEnvironment { .. } | RolloutError::NoRollout { .. } => {
             ApiError::new(http::StatusCode::NOT_FOUND, message)
         }

@@ -140,6 +140,7 @@ impl From<&Sequel> for Status {
 impl From<RolloutState> for Status {
     fn from(state: RolloutState) -> Self {
         match state {
+            RolloutState::Scheduled => status(Mark::Waiting, "scheduled"),
             RolloutState::Running => status(Mark::Upgrading, "running"),
             RolloutState::Paused => status(Mark::Attention, "paused"),
             RolloutState::Completed => status(Mark::Healthy, "completed"),

@@ -40,8 +40,9 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// The next step of `machine`; `None` where there is nothing to do now.
     pub fn advance(&self, machine: &RolloutMachine) -> Option<Action> {
-        // A portal that was away asks first: what it knows is older than the deadline.
-        let overdue = machine.deadline.is_some_and(|deadline| self.now >= deadline) && !self.was_away(machine);
+        // A portal that was away, or was ended before any answer came, asks first: what it knows is older than the deadline.
+        let is_late = machine.deadline.is_some_and(|deadline| self.now >= deadline);
+        let overdue = is_late && !self.was_away(machine) && !self.has_asked_nothing(machine);
         let stopping = self.rollout.cancel_requested_at.is_some();
         let id = machine.machine;
         let to = |to| Some(Action::Move { machine: id, to });
@@ -275,6 +276,12 @@ impl Context<'_> {
 
     fn observe(&self, machine: &RolloutMachine, interval: Duration) -> Option<Action> {
         self.again(machine, interval, Action::Observe { machine: machine.machine })
+    }
+
+    /// True where a machine was commanded and no attempt to reach it since has come to its end.
+    fn has_asked_nothing(&self, machine: &RolloutMachine) -> bool {
+        let commanded = matches!(machine.phase, Phase::Installing(_) | Phase::Restarting(_) | Phase::Proving { .. });
+        commanded && !self.observation.call_under_way && matches!(self.seen(machine), Seen::Nothing)
     }
 
     fn was_away(&self, machine: &RolloutMachine) -> bool {

@@ -1,31 +1,24 @@
-//! Making and cancelling rollouts: the wish is written down, and the orchestrator is poked. Used by pages and API alike.
+//! Making rollouts: the wish is written down, and the orchestrator is poked. Used by pages and API alike.
 
 use contract::{PackageId, Version};
 use serde::{Deserialize, Serialize};
 
+use super::phase::PhaseKind;
 use super::state::Rollout;
+use super::strategy::{Amount, Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy, StrategyError};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
 use crate::db::packages::package_list;
-use crate::db::rollouts::{
-    NewRollout, NewRolloutMachine, RolloutPackage, rollout_cancel_request, rollout_get, rollout_insert,
-};
-use crate::db::tasks::{task_cancel_request, task_insert, task_log_append};
+use crate::db::rollouts::{NewRollout, NewRolloutMachine, RolloutPackage, rollout_get, rollout_insert};
+use crate::db::tasks::{task_insert, task_log_append};
+use crate::db::version_failures::version_failures_release;
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::live::Change;
-use crate::model::{LogCategory, Machine, NewTask, VersionState};
-
-/// Machines in flight at once where nothing is said.
-pub const MAX_IN_FLIGHT_DEFAULT: u32 = 10;
-
-/// Most machines in flight at once that can be asked for. More would only queue at the portal's own network.
-pub const MAX_IN_FLIGHT_MAX: u32 = 500;
-
-/// Failures that stop a rollout where nothing is said.
-pub const FAILURE_BUDGET_DEFAULT: u32 = 1;
+use crate::model::{Contact, LogCategory, Machine, NewTask, VersionState};
 
 /// Which machines a rollout is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,15 +38,46 @@ pub struct RolloutRequest {
     pub selection: Selection,
     /// To which version; `None` for the bundled one.
     pub target: Option<Version>,
-    /// See [`Rollout::max_in_flight`]; `None` for [`MAX_IN_FLIGHT_DEFAULT`].
-    pub max_in_flight: Option<u32>,
-    /// See [`Rollout::failure_budget`]; `None` for [`FAILURE_BUDGET_DEFAULT`].
-    pub failure_budget: Option<u32>,
+    /// Of those only the ones with one of these roles; empty for all.
+    pub roles: Vec<String>,
+    /// How to go about it; `None` for the default.
+    pub strategy: Option<Strategy>,
+    /// Instead of the strategy's own.
+    pub max_in_flight: Option<Amount>,
+    /// Instead of the strategy's own.
+    pub failure_budget: Option<Amount>,
+    /// When to begin; `None` for at once.
+    pub start_at: Option<Timestamp>,
     /// What the task is called; `None` for a sentence made of the selection.
     pub description: Option<String>,
 }
 
-/// Why a rollout was not made. Nothing was written.
+impl RolloutRequest {
+    /// The wish for the bundled version, gone about as by default.
+    pub fn of(selection: Selection) -> Self {
+        Self {
+            selection,
+            target: None,
+            roles: Vec::new(),
+            strategy: None,
+            max_in_flight: None,
+            failure_budget: None,
+            start_at: None,
+            description: None,
+        }
+    }
+
+    /// How to go about it, checked.
+    pub fn strategy(&self) -> Result<Strategy, StrategyError> {
+        let mut strategy = self.strategy.clone().unwrap_or_default();
+        strategy.max_in_flight = self.max_in_flight.unwrap_or(strategy.max_in_flight);
+        strategy.failure_budget = self.failure_budget.unwrap_or(strategy.failure_budget);
+        strategy.check()?;
+        Ok(strategy)
+    }
+}
+
+/// Why a rollout was not made, or a hand not done. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum RolloutError {
     /// There is nothing to bring machines to.
@@ -88,13 +112,24 @@ pub enum RolloutError {
         /// Why no machine was chosen.
         why: String,
     },
-    /// A number is out of its range.
-    #[error("{what} must be between 1 and {max}")]
-    OutOfRange {
-        /// What the number is.
-        what: &'static str,
-        /// The largest one allowed.
-        max: u32,
+    /// The strategy makes no sense.
+    #[error(transparent)]
+    Strategy(#[from] StrategyError),
+    /// There is no such wave.
+    #[error("there is no wave {number}: this rollout has {waves}")]
+    NoWave {
+        /// The number asked for, from 1.
+        number: usize,
+        /// How many there are.
+        waves: usize,
+    },
+    /// Only what waits can be left out.
+    #[error("{name} cannot be left out any more: it is {phase}")]
+    NotWaiting {
+        /// The machine.
+        name: String,
+        /// Where it stands.
+        phase: PhaseKind,
     },
     /// There is no such rollout.
     #[error("there is no rollout {id}")]
@@ -120,14 +155,27 @@ pub async fn rollout_create(
     who: &str,
     request: RolloutRequest,
 ) -> Result<Rollout, RolloutError> {
-    let max_in_flight =
-        in_range("the number of machines in flight", request.max_in_flight, MAX_IN_FLIGHT_DEFAULT, MAX_IN_FLIGHT_MAX)?;
-    let failure_budget =
-        in_range("the failure budget", request.failure_budget, FAILURE_BUDGET_DEFAULT, i32::MAX.unsigned_abs())?;
+    let strategy = request.strategy()?;
     let now = app.clock.now();
     let mut tx = app.db.write().await?;
     let (target, packages) = packages(app, &mut tx, space, request.target.as_ref()).await?;
-    let machines = select(&mut tx, space, &request.selection, &target).await?;
+    let selected = select(&mut tx, space, &request, &target).await?;
+    let (max_in_flight, failure_budget) =
+        (strategy.max_in_flight.of(selected.len()).min(MAX_IN_FLIGHT_MAX), strategy.failure_budget.of(selected.len()));
+    let candidates: Vec<Candidate> = selected.iter().map(|(_, candidate)| candidate.clone()).collect();
+    let cut = strategy.cut(&candidates, app.rollout.soak);
+    let place = |(at, (machine, _)): (usize, (NewRolloutMachine, Candidate))| NewRolloutMachine {
+        wave: cut.wave_of[at],
+        ..machine
+    };
+    let mut machines: Vec<NewRolloutMachine> = selected.into_iter().enumerate().map(place).collect();
+    machines.sort_by_key(|machine| machine.wave);
+    if let Selection::Machines(ids) = &request.selection {
+        // Who names a machine wants it tried, whatever happened there before.
+        for id in ids {
+            version_failures_release(&mut tx, &target, *id, now).await?;
+        }
+    }
     let description = match request.description {
         Some(description) if !description.trim().is_empty() => description,
         _ => format!("Upgrade {} to {target}", count(machines.len())),
@@ -137,13 +185,14 @@ pub async fn rollout_create(
         space,
         name: "Upgrade".to_owned(),
         description,
-        arguments: serde_json::json!({ "Selection": selection, "TargetVersion": target.to_string() }),
+        arguments: serde_json::json!({ "Selection": selection, "Roles": request.roles, "TargetVersion": target.to_string() }),
         created_by: who.to_owned(),
     };
     let task = task_insert(&mut tx, &task, now).await?;
     let line = format!(
-        "{who} wishes {} at {target}: one first, then at most {max_in_flight} at once; {failure_budget} failures stop it",
-        count(machines.len())
+        "{who} wishes {} at {target}: {}; at most {max_in_flight} at once; {failure_budget} failures stop it",
+        count(machines.len()),
+        in_words(&cut.waves)
     );
     task_log_append(&mut tx, task, None, now, LogCategory::Info, &line).await?;
     let told: Vec<MachineId> = machines.iter().map(|machine| machine.machine).collect();
@@ -152,6 +201,9 @@ pub async fn rollout_create(
         task,
         target,
         selection: selection.to_string(),
+        strategy,
+        waves: cut.waves,
+        start_at: request.start_at.filter(|at| *at > now),
         max_in_flight,
         failure_budget,
         created_by: who.to_owned(),
@@ -169,39 +221,8 @@ pub async fn rollout_create(
     Ok(rollout)
 }
 
-/// Writes down the wish to cancel a rollout, and pokes the orchestrator. Machines that were commanded already go on to
-/// their end; nothing is ever left half done.
-pub async fn rollout_cancel(app: &App, space: SpaceId, id: RolloutId, who: &str) -> Result<Rollout, RolloutError> {
-    let now = app.clock.now();
-    let mut tx = app.db.write().await?;
-    let rollout = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
-    if rollout.is_over() {
-        return Err(RolloutError::Over { id });
-    }
-    if rollout.cancel_requested_at.is_none() {
-        rollout_cancel_request(&mut tx, id, now).await?;
-        // The task shows that it is being cancelled, unless it is over.
-        task_cancel_request(&mut tx, space, rollout.task, now).await?;
-        let line = format!("{who} cancels the rollout");
-        task_log_append(&mut tx, rollout.task, None, now, LogCategory::Warning, &line).await?;
-    }
-    let rollout = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Rollout(id));
-    app.live.tell(Change::Task(rollout.task));
-    app.live.poke_orchestrator();
-    Ok(rollout)
-}
-
 fn count(machines: usize) -> String {
     if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") }
-}
-
-fn in_range(what: &'static str, asked: Option<u32>, default: u32, max: u32) -> Result<u32, RolloutError> {
-    match asked.unwrap_or(default) {
-        number if (1..=max).contains(&number) => Ok(number),
-        _ => Err(RolloutError::OutOfRange { what, max }),
-    }
 }
 
 /// The target and its packages: what is bundled, or what was uploaded.
@@ -230,19 +251,27 @@ async fn packages(
     if packages.is_empty() { Err(RolloutError::NoPackage { version: target }) } else { Ok((target, packages)) }
 }
 
-/// The machines of a selection that are not known to be up to date, in the order of their environments and names.
+/// The waves in words: `1 machine first (Canary), then 3 (10 %)`.
+fn in_words(waves: &[CutWave]) -> String {
+    let parts = waves.iter().map(|wave| format!("{} ({})", wave.size, wave.title));
+    parts.collect::<Vec<_>>().join(", then ")
+}
+
+/// The machines of a selection that are not known to be up to date, in the order of their environments; in each those
+/// that answered last come first, by name.
 async fn select(
     conn: &mut Connection,
     space: SpaceId,
-    selection: &Selection,
+    request: &RolloutRequest,
     target: &Version,
-) -> Result<Vec<NewRolloutMachine>, RolloutError> {
+) -> Result<Vec<(NewRolloutMachine, Candidate)>, RolloutError> {
     let environments = environment_list(conn, space).await?;
     let mut machines = machine_list(conn, space).await?;
     let facts = facts_list(conn, space).await?;
     let place = |machine: &Machine| environments.iter().position(|e| machine.environments.contains(&e.id));
-    machines.sort_by_key(|machine| (place(machine), machine.name.to_lowercase()));
-    match selection {
+    let answers = |machine: &Machine| facts.get(&machine.id).is_some_and(|facts| facts.contact == Contact::Answered);
+    machines.sort_by_key(|machine| (place(machine), !answers(machine), machine.name.to_lowercase()));
+    match &request.selection {
         Selection::All => {}
         Selection::Environments(ids) => {
             if let Some(id) = ids.iter().find(|id| environments.iter().all(|e| e.id != **id)) {
@@ -257,6 +286,8 @@ async fn select(
             machines.retain(|machine| ids.contains(&machine.id));
         }
     }
+    let fits = |role: &String| request.roles.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(role));
+    machines.retain(|machine| request.roles.is_empty() || machine.roles.iter().any(fits));
     if machines.is_empty() {
         return Err(RolloutError::NothingToDo { why: "no machine was chosen".to_owned() });
     }
@@ -277,7 +308,8 @@ async fn select(
     }
     let new = |machine: Machine| {
         let from = reported(&machine);
-        NewRolloutMachine { machine: machine.id, name: machine.name, from }
+        let candidate = Candidate { environments: machine.environments, roles: machine.roles };
+        (NewRolloutMachine { machine: machine.id, name: machine.name, from, wave: 0 }, candidate)
     };
     Ok(machines.into_iter().map(new).collect())
 }

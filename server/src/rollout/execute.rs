@@ -10,8 +10,8 @@ use contract::Version;
 use octopus_proto::{RefusalKind, Ticket, UpgradeOrder, WorkState};
 use tokio::task::AbortHandle;
 
-use super::gate::is_halted;
-use super::orchestrator::log_step;
+use super::orchestrator::note_step;
+use super::plan::is_halted;
 use super::settle::{Outcome, enter, settle};
 use super::state::{Command, Phase, Rollout, RolloutMachine};
 use crate::app::App;
@@ -19,7 +19,7 @@ use crate::db::facts::facts_get;
 use crate::db::machines::machine_get;
 use crate::db::rollouts::{
     RolloutPackage, generation_issued, generation_put, rollout_get, rollout_machine_get, rollout_machine_update,
-    rollout_packages, rollout_revise, rollout_revision,
+    rollout_packages, rollout_revision,
 };
 use crate::db::{Connection, DbError};
 use crate::health::machine_check;
@@ -189,7 +189,7 @@ impl One {
             return Ok(true);
         }
         let rollout = rollout_get(conn, self.space, self.rollout).await?;
-        Ok(rollout.is_some_and(|rollout| !is_halted(&rollout)))
+        Ok(rollout.is_some_and(|rollout| !is_halted(&rollout, self.app.clock.now())))
     }
 
     /// Sends the command and follows it. The same ticket again starts nothing, so this may be done any number of times.
@@ -268,10 +268,8 @@ impl One {
             }
         };
         if rollout_machine_update(&mut tx, self.rollout, &next).await? {
-            log_step(&mut tx, self.task, &row, &next, now).await?;
-            if next.phase.kind().is_failure() {
-                rollout_revise(&mut tx, self.rollout).await?;
-            }
+            let of = (self.rollout, self.task, &self.target);
+            note_step(&mut tx, of, &row, &next, now).await?;
             tx.commit().await.map_err(DbError::from)?;
             let told = [Change::Machine(self.machine), Change::Rollout(self.rollout), Change::Task(self.task)];
             told.into_iter().for_each(|change| self.app.live.tell(change));

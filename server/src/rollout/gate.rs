@@ -1,15 +1,19 @@
-//! The gate of a rollout: which waiting machines begin, when it is stopped, and where the rollout itself stands. Pure.
+//! The gate of a rollout: which waiting machines begin, what hinders the others, when a wave opens, when it all stops, and
+//! where the rollout itself stands. Pure.
 //!
-//! A part of the planner, called by `plan` alone.
+//! What hinders a machine is one function, used to start machines and to say why they were not: the two cannot differ.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::plan::{Action, Limits, Observation};
-use super::settle::is_watched;
-use super::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, WaitReason};
+use super::ahead::Ahead;
+use super::hindrance::{Hindrance, Hold};
+use super::phase::{Phase, PhaseKind, WaitReason};
+use super::plan::{Action, Elsewhere, Limits, Observation};
+use super::state::{Rollout, RolloutMachine, RolloutState};
+use super::strategy::Approval;
 use crate::clock::Timestamp;
-use crate::ids::MachineId;
+use crate::ids::{EnvironmentId, MachineId};
 use crate::model::Contact;
 
 /// How long a machine that was interrupted waits before it is begun again.
@@ -18,107 +22,279 @@ const RETRY_INTERRUPTED: Duration = Duration::from_secs(5);
 /// How long a machine that is busy or unwell waits before it is looked at again.
 const RETRY_BUSY: Duration = Duration::from_secs(30);
 
-/// True where nobody may be commanded any more: it is paused or cancelled, or its budget is spent.
-pub(super) fn is_halted(rollout: &Rollout) -> bool {
-    let closed = matches!(rollout.state, RolloutState::Paused | RolloutState::Cancelled);
-    let spent = rollout.count(PhaseKind::is_failure) >= rollout.failure_budget as usize;
-    closed || spent || rollout.cancel_requested_at.is_some()
+/// Machines of one runtime on which a version must have failed to be held for that runtime.
+pub const FAILED_MACHINES_MAX: usize = 3;
+
+/// Everything that decides which machines begin.
+pub(super) struct Gate<'a> {
+    pub observations: &'a HashMap<MachineId, Observation>,
+    pub limits: &'a Limits,
+    /// Machines in flight of each role in each environment; empty where that is not limited.
+    of_role: HashMap<(EnvironmentId, String), usize>,
 }
 
-/// Which waiting machines begin now.
-pub(super) fn starts(
-    next: &mut Rollout,
-    observations: &HashMap<MachineId, Observation>,
-    now: Timestamp,
-) -> Vec<Action> {
-    if is_halted(next) {
-        return Vec::new();
-    }
-    let one_is_proven = next.count(|kind| kind == PhaseKind::Upgraded) > 0;
-    let cap = if one_is_proven { next.max_in_flight as usize } else { 1 };
-    let free = cap.saturating_sub(next.count(PhaseKind::is_in_flight));
-    let mut ready: Vec<&mut RolloutMachine> = next
-        .machines
-        .iter_mut()
-        .filter(|machine| observations.get(&machine.machine).is_some_and(|seen| is_ready(machine, seen, now)))
-        .collect();
-    // Those that were reachable a moment ago come first: a silent one would only hold up the first place.
-    ready.sort_by_key(|machine| (!is_reachable(&observations[&machine.machine]), machine.position));
-    let mut actions = Vec::new();
-    for machine in ready.into_iter().take(free) {
-        machine.phase = Phase::Checking;
-        actions.push(Action::Move { machine: machine.machine, to: Phase::Checking });
-    }
-    actions
-}
-
-fn is_reachable(observation: &Observation) -> bool {
-    observation.facts.as_ref().is_some_and(|facts| facts.contact == Contact::Answered)
-}
-
-fn is_ready(machine: &RolloutMachine, observation: &Observation, now: Timestamp) -> bool {
-    let Phase::Waiting(why) = &machine.phase else { return false };
-    if observation.withdrawn || observation.elsewhere.is_some() || observation.call_under_way {
-        return false;
-    }
-    match why {
-        WaitReason::Turn | WaitReason::PortalWasAway => true,
-        WaitReason::Offline { .. } => {
-            let seen = observation.facts.as_ref().filter(|facts| facts.contact == Contact::Answered);
-            seen.is_some_and(|facts| facts.tried_at > machine.since)
+impl<'a> Gate<'a> {
+    pub fn new(ahead: &Ahead, observations: &'a HashMap<MachineId, Observation>, limits: &'a Limits) -> Self {
+        let mut gate = Self { observations, limits, of_role: HashMap::new() };
+        if ahead.rollout.strategy.max_percent_of_role.is_some() {
+            for at in 0..ahead.rollout.machines.len() {
+                if ahead.phase(at).kind().is_in_flight() {
+                    gate.count(ahead.rollout.machines[at].machine);
+                }
+            }
         }
-        WaitReason::Interrupted { .. } => now >= machine.since.after(RETRY_INTERRUPTED),
-        WaitReason::Busy { .. } | WaitReason::Unwell { .. } => now >= machine.since.after(RETRY_BUSY),
+        gate
     }
-}
 
-/// Where the rollout itself stands after the machines' steps.
-pub(super) fn state_after(next: &Rollout, now: Timestamp) -> Option<Action> {
-    let set = |state, reason| {
-        let differs = state != next.state;
-        differs.then_some(Action::SetState { state, reason })
-    };
-    let in_flight = next.count(PhaseKind::is_in_flight);
-    let failures = next.count(PhaseKind::is_failure);
-    // A lost machine may turn up; until it is given up, the rollout does not say how it ended.
-    let is_watching = next.machines.iter().any(|machine| is_watched(machine, now));
-    let will_start = next.machines.iter().any(|machine| match &machine.phase {
-        Phase::Waiting(why) => !matches!(why, WaitReason::Offline { .. }),
-        _ => false,
-    });
-    if next.cancel_requested_at.is_some() && !next.state.is_completed() {
-        return if in_flight == 0 { set(RolloutState::Cancelled, String::new()) } else { None };
+    fn count(&mut self, machine: MachineId) {
+        let groups = self.observations.get(&machine).map_or(&[][..], |seen| &seen.groups);
+        for group in groups {
+            *self.of_role.entry(group.clone()).or_default() += 1;
+        }
     }
-    match next.state {
-        RolloutState::CompletedWithFailures if failures == 0 && in_flight == 0 && !will_start => {
+
+    /// What keeps a waiting machine from beginning now; `None` where nothing does, or where it does not wait.
+    pub fn hindrance(&self, ahead: &Ahead, at: usize) -> Option<Hindrance> {
+        if !matches!(ahead.phase(at), Phase::Waiting(_)) {
+            return None;
+        }
+        let own = self.own(ahead, at);
+        own.or_else(|| Self::of_rollout(ahead)).or_else(|| self.of_wave(ahead, at)).or_else(|| self.full(ahead, at))
+    }
+
+    /// What lies in the machine itself, whatever the rollout does.
+    fn own(&self, ahead: &Ahead, at: usize) -> Option<Hindrance> {
+        let machine = &ahead.rollout.machines[at];
+        let Some(seen) = self.observations.get(&machine.machine).filter(|seen| !seen.withdrawn) else {
+            return Some(Hindrance::Withdrawn);
+        };
+        if let Some(hindrance) = self.outside(seen) {
+            return Some(hindrance);
+        }
+        match seen.elsewhere {
+            Some(Elsewhere::Older(other) | Elsewhere::Newer(other)) => return Some(Hindrance::Elsewhere { other }),
+            None => {}
+        }
+        let why = match ahead.phase(at) {
+            Phase::Waiting(why) if !ahead.is_changed(at) => why,
+            // It begins no two steps at once.
+            _ => return Some(Hindrance::CallUnderWay),
+        };
+        if let WaitReason::Offline { reason } = why {
+            let back = seen.facts.as_ref().filter(|facts| facts.contact == Contact::Answered);
+            if back.is_none_or(|facts| facts.tried_at <= machine.since) {
+                return Some(Hindrance::Offline { reason: reason.clone() });
+            }
+        }
+        let rest = match why {
+            WaitReason::Interrupted { .. } => RETRY_INTERRUPTED,
+            WaitReason::Busy { .. } | WaitReason::Unwell { .. } => RETRY_BUSY,
+            WaitReason::Turn | WaitReason::PortalWasAway | WaitReason::Offline { .. } => Duration::ZERO,
+        };
+        let until = machine.since.after(rest);
+        if ahead.now < until {
+            let why = Phase::Waiting(why.clone()).reason();
+            return Some(Hindrance::Resting { why, until });
+        }
+        seen.call_under_way.then_some(Hindrance::CallUnderWay)
+    }
+
+    /// What a person has to take away, or the machine's own people.
+    fn outside(&self, seen: &Observation) -> Option<Hindrance> {
+        if let Some(hold) = &seen.hold {
+            return Some(Hindrance::Held(hold.clone()));
+        }
+        if let Some(reason) = &seen.failed_before {
+            return Some(Hindrance::FailedBefore { reason: reason.clone() });
+        }
+        let runtime = &seen.facts.as_ref()?.report.as_ref()?.runtime;
+        let machines = self.limits.failed_on.get(runtime).copied().unwrap_or(0);
+        let is_held = machines >= FAILED_MACHINES_MAX;
+        is_held.then(|| Hindrance::VersionHeld { runtime: runtime.clone(), machines })
+    }
+
+    fn of_rollout(ahead: &Ahead) -> Option<Hindrance> {
+        let rollout = ahead.rollout;
+        match (rollout.state, rollout.start_at) {
+            _ if rollout.cancel_requested_at.is_some() => Some(Hindrance::Cancelled),
+            (RolloutState::Cancelled, _) => Some(Hindrance::Cancelled),
+            (RolloutState::Scheduled, Some(at)) => Some(Hindrance::Scheduled { at }),
+            (RolloutState::Paused, _) => Some(Hindrance::Stopped { reason: rollout.state_reason.clone() }),
+            _ if ahead.is_halted() => Some(Hindrance::Stopped { reason: stop_reason(ahead) }),
+            _ => None,
+        }
+    }
+
+    fn of_wave(&self, ahead: &Ahead, at: usize) -> Option<Hindrance> {
+        let wave = ahead.rollout.machines[at].wave;
+        if wave <= ahead.open_wave {
+            return None;
+        }
+        let blocked = self.blocked(ahead);
+        Some(match blocked.filter(|_| wave == ahead.open_wave + 1) {
+            Some(Blocked::Soaking { until }) => Hindrance::Soaking { wave, until },
+            Some(Blocked::Person) => Hindrance::AwaitsPerson { wave },
+            Some(Blocked::Unsettled) | None => Hindrance::WaveClosed { wave, open: ahead.open_wave },
+        })
+    }
+
+    fn full(&self, ahead: &Ahead, at: usize) -> Option<Hindrance> {
+        let rollout = ahead.rollout;
+        let in_flight = ahead.all.in_flight;
+        if ahead.all.upgraded == 0 && in_flight >= 1 {
+            return Some(Hindrance::OneFirst);
+        }
+        if in_flight >= rollout.max_in_flight as usize {
+            return Some(Hindrance::CapFull { cap: rollout.max_in_flight });
+        }
+        if let Some(most) = rollout.strategy.max_transfers.filter(|most| ahead.all.transfers >= *most as usize) {
+            return Some(Hindrance::TransfersFull { most });
+        }
+        let percent = rollout.strategy.max_percent_of_role?;
+        let groups = &self.observations.get(&rollout.machines[at].machine)?.groups;
+        groups.iter().find_map(|group| {
+            let all = self.limits.role_sizes.get(group).copied().unwrap_or(1);
+            let most = super::strategy::Amount::Percent(percent).of_at_most(all);
+            let full = self.of_role.get(group).copied().unwrap_or(0) >= most;
+            full.then(|| Hindrance::RoleFull { role: group.1.clone(), most, all })
+        })
+    }
+
+    /// What keeps the wave after the open one closed; `None` where it may open.
+    fn blocked(&self, ahead: &Ahead) -> Option<Blocked> {
+        let next = ahead.rollout.waves.get(ahead.open_wave + 1)?;
+        let done = &ahead.waves[ahead.open_wave];
+        if done.in_flight > 0 || done.watched > 0 || self.will_start_in(ahead, ahead.open_wave) {
+            return Some(Blocked::Unsettled);
+        }
+        if next.released_at.is_some() {
+            return None;
+        }
+        let soak = ahead.rollout.waves[ahead.open_wave].soak;
+        match done.proven_at.map(|at| at.after(soak)) {
+            Some(until) if ahead.now < until => Some(Blocked::Soaking { until }),
+            _ if next.approval == Approval::Person => Some(Blocked::Person),
+            _ => None,
+        }
+    }
+
+    fn will_start_in(&self, ahead: &Ahead, wave: usize) -> bool {
+        let machines = &ahead.rollout.machines;
+        (0..machines.len()).any(|at| machines[at].wave == wave && self.will_start(ahead, at))
+    }
+
+    /// True where a machine waits for its turn, and not for somebody outside.
+    pub fn will_start(&self, ahead: &Ahead, at: usize) -> bool {
+        let machine = &ahead.rollout.machines[at];
+        match ahead.phase(at) {
+            Phase::Waiting(WaitReason::Offline { .. }) => false,
+            Phase::Waiting(_) => {
+                let seen = self.observations.get(&machine.machine);
+                seen.is_none_or(|seen| self.outside(seen).is_none())
+            }
+            _ => false,
+        }
+    }
+
+    /// Opens what may be opened.
+    pub fn open_waves(&self, ahead: &mut Ahead) -> Option<Action> {
+        let before = ahead.open_wave;
+        while !ahead.is_halted() && ahead.open_wave + 1 < ahead.rollout.waves.len() && self.blocked(ahead).is_none() {
+            ahead.open_wave += 1;
+        }
+        (ahead.open_wave > before).then_some(Action::OpenWave { wave: ahead.open_wave })
+    }
+
+    /// Which waiting machines begin now.
+    pub fn starts(&mut self, ahead: &mut Ahead) -> Vec<Action> {
+        let cap = if ahead.all.upgraded == 0 { 1 } else { ahead.rollout.max_in_flight as usize };
+        if ahead.is_halted() || ahead.all.in_flight >= cap {
+            return Vec::new();
+        }
+        let machines = &ahead.rollout.machines;
+        let may = |at: &usize| {
+            matches!(ahead.phase(*at), Phase::Waiting(_))
+                && machines[*at].wave <= ahead.open_wave
+                && self.own(ahead, *at).is_none()
+        };
+        let mut ready: Vec<usize> = (0..machines.len()).filter(may).collect();
+        // Late ones come last; of the others those that were reachable a moment ago come first: a silent one would only
+        // hold up the first place.
+        ready.sort_by_key(|at| {
+            let machine = &machines[*at];
+            (machine.wave < ahead.open_wave, !is_reachable(self.observations.get(&machine.machine)), machine.position)
+        });
+        let mut actions = Vec::new();
+        for at in ready {
+            if ahead.all.in_flight >= cap {
+                break;
+            }
+            if self.full(ahead, at).is_none() {
+                let machine = ahead.rollout.machines[at].machine;
+                ahead.set(at, Phase::Checking);
+                self.count(machine);
+                actions.push(Action::Move { machine, to: Phase::Checking });
+            }
+        }
+        actions
+    }
+
+    /// Where the rollout itself stands after the machines' steps.
+    pub fn state_after(&self, ahead: &Ahead) -> Option<Action> {
+        let rollout = ahead.rollout;
+        let set = |state, reason| (state != rollout.state).then_some(Action::SetState { state, reason });
+        let is_idle = ahead.all.in_flight == 0;
+        if rollout.cancel_requested_at.is_some() && !rollout.state.is_completed() {
+            return if is_idle { set(RolloutState::Cancelled, String::new()) } else { None };
+        }
+        let failed = (0..rollout.machines.len()).any(|at| ahead.phase(at).kind().is_failure());
+        // A lost machine may turn up; until it is given up, the rollout does not say how it ended.
+        let is_done =
+            || is_idle && ahead.all.watched == 0 && !(0..rollout.machines.len()).any(|at| self.will_start(ahead, at));
+        match rollout.state {
+            RolloutState::Cancelled => None,
+            RolloutState::Scheduled => {
+                let due = rollout.start_at.is_none_or(|at| ahead.now >= at);
+                if due { set(RolloutState::Running, String::new()) } else { None }
+            }
             // What was lost turned up well.
-            set(RolloutState::Completed, String::new())
-        }
-        RolloutState::Cancelled | RolloutState::CompletedWithFailures => None,
-        RolloutState::Running | RolloutState::Paused | RolloutState::Completed
-            if in_flight == 0 && !will_start && !is_watching =>
-        {
-            let state = if failures > 0 { RolloutState::CompletedWithFailures } else { RolloutState::Completed };
-            set(state, String::new())
-        }
-        RolloutState::Completed | RolloutState::Paused => None,
-        RolloutState::Running => {
-            let spent = failures >= next.failure_budget as usize;
-            if spent { set(RolloutState::Paused, budget_spent(next, failures)) } else { None }
+            RolloutState::CompletedWithFailures if !failed && is_done() => set(RolloutState::Completed, String::new()),
+            RolloutState::CompletedWithFailures => None,
+            RolloutState::Running | RolloutState::Paused | RolloutState::Completed if is_done() => {
+                let state = if failed { RolloutState::CompletedWithFailures } else { RolloutState::Completed };
+                set(state, String::new())
+            }
+            RolloutState::Completed | RolloutState::Paused => None,
+            RolloutState::Running if ahead.is_spent() => set(RolloutState::Paused, stop_reason(ahead)),
+            RolloutState::Running => None,
         }
     }
+}
+
+/// Why the wave after the open one is closed.
+enum Blocked {
+    /// Machines of the open wave are under way or will be.
+    Unsettled,
+    /// The open wave must soak.
+    Soaking { until: Timestamp },
+    /// A person must release it.
+    Person,
+}
+
+fn is_reachable(observation: Option<&Observation>) -> bool {
+    observation.and_then(|seen| seen.facts.as_ref()).is_some_and(|facts| facts.contact == Contact::Answered)
 }
 
 /// The reason to pause where a machine saw a higher generation than this portal ever issued.
 pub(super) fn restored(
-    next: &Rollout,
+    rollout: &Rollout,
     observations: &HashMap<MachineId, Observation>,
     limits: &Limits,
 ) -> Option<String> {
-    if next.state != RolloutState::Running || next.cancel_requested_at.is_some() {
+    if rollout.state != RolloutState::Running || rollout.cancel_requested_at.is_some() {
         return None;
     }
-    let ahead = next.machines.iter().find(|machine| {
+    let ahead = rollout.machines.iter().find(|machine| {
         let report = observations.get(&machine.machine).and_then(|o| o.facts.as_ref()).and_then(|f| f.report.as_ref());
         report.is_some_and(|report| report.generation > limits.issued_generation)
     })?;
@@ -129,13 +305,43 @@ pub(super) fn restored(
     ))
 }
 
-fn budget_spent(next: &Rollout, failures: usize) -> String {
-    let names: Vec<String> = next
-        .machines
-        .iter()
-        .filter(|machine| machine.phase.kind().is_failure())
-        .map(|machine| format!("{} ({})", machine.name, machine.phase.kind()))
-        .collect();
-    let budget = next.failure_budget;
-    format!("stopped: {failures} of {budget} allowed failures: {}. Nothing new is started", names.join(", "))
+/// Names that a reason to stop lists at most. The page lists them all.
+const NAMES_MAX: usize = 5;
+
+/// Why the budget is spent, in words.
+fn stop_reason(ahead: &Ahead) -> String {
+    let rollout = ahead.rollout;
+    let wave = if ahead.all.failures >= rollout.failure_budget as usize { None } else { ahead.spent_wave() };
+    let counts = |at: &usize| {
+        let machine: &RolloutMachine = &rollout.machines[*at];
+        ahead.phase(*at).kind().is_failure()
+            && (ahead.is_changed(*at) || machine.forgiven_at.is_none())
+            && wave.is_none_or(|wave| machine.wave == wave)
+    };
+    let failed: Vec<usize> = (0..rollout.machines.len()).filter(counts).collect();
+    let name = |at: &usize| {
+        let kind: PhaseKind = ahead.phase(*at).kind();
+        format!("{} ({kind})", rollout.machines[*at].name)
+    };
+    let mut names: Vec<String> = failed.iter().take(NAMES_MAX).map(name).collect();
+    if failed.len() > NAMES_MAX {
+        names.push(format!("and {} more", failed.len() - NAMES_MAX));
+    }
+    let (budget, place) = match wave {
+        Some(wave) => {
+            let budget = rollout.waves[wave].failure_budget.unwrap_or(0);
+            (budget, format!(" in wave {} ({})", wave + 1, rollout.waves[wave].title))
+        }
+        None => (rollout.failure_budget, String::new()),
+    };
+    format!(
+        "stopped: {} of {budget} allowed failures{place}: {}. Nothing new is started",
+        failed.len(),
+        names.join(", ")
+    )
+}
+
+/// See [`Hold`]: true while it lasts.
+pub fn is_held(hold: &Hold, now: Timestamp) -> bool {
+    hold.until.is_none_or(|until| now < until)
 }

@@ -1,14 +1,18 @@
 //! Rollouts: one wish each to bring a set of machines to one Tentacle version.
 //!
-//! Invariant: `phase`, `state`, `plan`, `advance`, `gate` and `settle` are pure. They import no database, no network and no
-//! runtime, and read no clock.
+//! Invariant: `phase`, `strategy`, `hindrance`, `state`, `plan`, `ahead`, `advance`, `gate` and `settle` are pure. They
+//! import no database, no network and no runtime, and read no clock.
 
 mod advance;
+mod ahead;
 pub mod create;
 mod execute;
-mod gate;
+pub mod gate;
+pub mod hands;
+pub mod hindrance;
 pub mod orchestrator;
 pub mod phase;
 pub mod plan;
 pub mod settle;
 pub mod state;
+pub mod strategy;

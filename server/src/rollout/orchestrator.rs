@@ -3,31 +3,34 @@
 //!
 //! The portal may be killed at any line: what was written is true, and what was not written is planned again.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::Version;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::{Calls, Job};
-use super::plan::{Action, Elsewhere, Limits, Observation, plan};
+use super::plan::{Action, Elsewhere, Limits, Observation, hindrances, plan};
 use super::settle::{enter, intend, lag, shift, task_state};
-use super::state::{Phase, PhaseKind, Rollout, RolloutState};
+use super::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState};
+use super::strategy::{Candidate, role_sizes};
 use crate::app::App;
 use crate::clock::{StepWatch, Timestamp};
 use crate::db::environments::environment_list;
-use crate::db::facts::facts_list;
+use crate::db::facts::{facts_get, facts_list};
+use crate::db::machine_holds::hold_list;
 use crate::db::machines::machine_list;
 use crate::db::rollouts::{
-    generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_packages, rollout_revision,
-    rollout_set_state,
+    generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_open_wave, rollout_packages,
+    rollout_revise, rollout_revision, rollout_set_state,
 };
 use crate::db::tasks::{task_begin, task_end, task_get, task_log_append};
+use crate::db::version_failures::{version_failure_insert, version_failures, version_failures_by_runtime};
 use crate::db::{Connection, DbError};
-use crate::ids::{MachineId, SpaceId};
+use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::live::Change;
-use crate::model::{Facts, LogCategory, TaskState};
+use crate::model::{Facts, LogCategory, Machine, TaskState};
 
 /// How often the loop looks while a machine is in flight. Every step that depends on time is at most this late.
 const TICK_BUSY: Duration = Duration::from_millis(250);
@@ -97,53 +100,96 @@ async fn turn(app: &App, calls: &Arc<Calls>) -> Result<bool, DbError> {
     let mut conn = app.db.read().await?;
     let rollouts = rollout_open(&mut conn).await?;
     let mut busy = false;
-    let mut spaces: HashMap<SpaceId, HashMap<MachineId, Observation>> = HashMap::new();
     for rollout in &rollouts {
-        if let Entry::Vacant(space) = spaces.entry(rollout.space) {
-            space.insert(observations(&mut conn, rollout.space).await?);
-        }
-        let mut seen = spaces[&rollout.space].clone();
-        seen.retain(|id, _| rollout.machines.iter().any(|machine| machine.machine == *id));
+        let (mut seen, limits) = look(app, &mut conn, &rollouts, rollout).await?;
         for (id, observation) in &mut seen {
-            observation.elsewhere = elsewhere(&rollouts, rollout, *id);
             observation.call_under_way = calls.is_under_way(*id);
         }
-        let packages = rollout_packages(&mut conn, rollout.id).await?;
-        let limits = Limits {
-            deadlines: app.rollout,
-            issued_generation: generation_issued(&mut conn).await?,
-            runtimes: packages.into_iter().map(|package| package.runtime).collect(),
-        };
         let actions = plan(rollout, &seen, &limits, app.clock.now());
-        busy |= rollout.count(PhaseKind::is_in_flight) > 0 || !actions.is_empty();
+        busy |= rollout.count(PhaseKind::is_in_flight) > 0 || !actions.is_empty() || waits_for_a_moment(rollout);
         apply(app, calls, rollout, &seen, actions).await?;
     }
     Ok(busy)
 }
 
-async fn observations(conn: &mut Connection, space: SpaceId) -> Result<HashMap<MachineId, Observation>, DbError> {
-    let disabled: Vec<_> =
-        environment_list(conn, space).await?.into_iter().filter(|e| e.is_disabled).map(|e| e.id).collect();
-    let mut facts: HashMap<MachineId, Facts> = facts_list(conn, space).await?;
-    let machines = machine_list(conn, space).await?.into_iter();
-    let observe = |machine: crate::model::Machine| {
-        let withdrawn = machine.is_disabled || machine.environments.iter().all(|e| disabled.contains(e));
-        let facts = facts.remove(&machine.id);
-        (machine.id, Observation { withdrawn, facts, ..Observation::default() })
+/// Everything that the planner asks of a rollout: what is known of its machines, and what bounds it from outside.
+pub async fn look(
+    app: &App,
+    conn: &mut Connection,
+    open: &[Rollout],
+    rollout: &Rollout,
+) -> Result<(HashMap<MachineId, Observation>, Limits), DbError> {
+    let now = app.clock.now();
+    let environments = environment_list(conn, rollout.space).await?;
+    let disabled: Vec<_> = environments.into_iter().filter(|e| e.is_disabled).map(|e| e.id).collect();
+    let machines = machine_list(conn, rollout.space).await?;
+    let mut facts: HashMap<MachineId, Facts> = facts_list(conn, rollout.space).await?;
+    let mut holds = hold_list(conn, rollout.space, now).await?;
+    let mut failed = version_failures(conn, &rollout.target).await?;
+    let limits_roles = rollout.strategy.max_percent_of_role.is_some();
+    let candidate =
+        |machine: &Machine| Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() };
+    let candidates: Vec<Candidate> = if limits_roles { machines.iter().map(candidate).collect() } else { Vec::new() };
+    let packages = rollout_packages(conn, rollout.id).await?;
+    let limits = Limits {
+        deadlines: app.rollout,
+        issued_generation: generation_issued(conn).await?,
+        runtimes: packages.into_iter().map(|package| package.runtime).collect(),
+        failed_on: version_failures_by_runtime(conn, &rollout.target).await?,
+        role_sizes: role_sizes(candidates.iter()),
     };
-    Ok(machines.map(observe).collect())
+    let elsewhere = elsewhere(open, rollout);
+    let own: HashSet<MachineId> = rollout.machines.iter().map(|machine| machine.machine).collect();
+    let observe = |machine: Machine| {
+        let groups = if limits_roles {
+            role_sizes([&candidate(&machine)].into_iter()).into_keys().collect()
+        } else {
+            Vec::new()
+        };
+        let observation = Observation {
+            withdrawn: machine.is_disabled || machine.environments.iter().all(|e| disabled.contains(e)),
+            facts: facts.remove(&machine.id),
+            elsewhere: elsewhere.get(&machine.id).copied(),
+            call_under_way: false,
+            hold: holds.remove(&machine.id),
+            failed_before: failed.remove(&machine.id),
+            groups,
+        };
+        (machine.id, observation)
+    };
+    let seen = machines.into_iter().filter(|machine| own.contains(&machine.id)).map(observe).collect();
+    Ok((seen, limits))
 }
 
-/// How another rollout has a machine of `rollout`.
-fn elsewhere(rollouts: &[Rollout], rollout: &Rollout, id: MachineId) -> Option<Elsewhere> {
-    let phase_in = |other: &Rollout| other.machines.iter().find(|m| m.machine == id).map(|m| m.phase.kind());
-    let newer = rollouts.iter().rev().filter(|other| other.id > rollout.id && other.cancel_requested_at.is_none());
-    if let Some(other) = newer.into_iter().find(|other| phase_in(other).is_some_and(|kind| !kind.is_final())) {
-        return Some(Elsewhere::Newer(other.id));
+/// Why each machine of a rollout that waits does so, in words: what the planner itself would say now.
+pub async fn why(app: &App, conn: &mut Connection, rollout: &Rollout) -> Result<HashMap<MachineId, String>, DbError> {
+    let open = rollout_open(conn).await?;
+    let (seen, limits) = look(app, conn, &open, rollout).await?;
+    let found = hindrances(rollout, &seen, &limits, app.clock.now());
+    Ok(found.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect())
+}
+
+/// True where nothing is in flight and yet something happens at a moment that no poke announces: a soak ends, an hour
+/// comes.
+fn waits_for_a_moment(rollout: &Rollout) -> bool {
+    matches!(rollout.state, RolloutState::Running | RolloutState::Scheduled)
+}
+
+/// How other rollouts have the machines of `rollout`.
+fn elsewhere(open: &[Rollout], rollout: &Rollout) -> HashMap<MachineId, Elsewhere> {
+    let mut found = HashMap::new();
+    for other in open.iter().filter(|other| other.id < rollout.id) {
+        for machine in other.machines.iter().filter(|machine| machine.phase.kind().is_in_flight()) {
+            found.insert(machine.machine, Elsewhere::Older(other.id));
+        }
     }
-    let older = rollouts.iter().filter(|other| other.id < rollout.id);
-    let at_it = older.into_iter().find(|other| phase_in(other).is_some_and(PhaseKind::is_in_flight));
-    at_it.map(|other| Elsewhere::Older(other.id))
+    // The newest has the last word.
+    for other in open.iter().filter(|other| other.id > rollout.id && other.cancel_requested_at.is_none()) {
+        for machine in other.machines.iter().filter(|machine| !machine.phase.kind().is_final()) {
+            found.insert(machine.machine, Elsewhere::Newer(other.id));
+        }
+    }
+    found
 }
 
 /// Writes down all steps in one transaction, then starts the calls.
@@ -171,6 +217,11 @@ async fn apply(
                 let stepped = step(app, &mut tx, &mut next, seen, machine, to, now).await?;
                 changes.extend(stepped.then_some(Change::Machine(machine)));
                 stepped
+            }
+            Action::OpenWave { wave } => {
+                open_wave(&mut tx, &mut next, wave, now).await?;
+                changes.push(Change::Rollout(rollout.id));
+                true
             }
             Action::SetState { state, reason } => {
                 set_state(app, &mut tx, &mut next, seen, state, reason, now).await?;
@@ -205,7 +256,7 @@ fn job(action: &Action) -> Option<(MachineId, Job)> {
         Action::Upload { machine } => Some((*machine, Job::Upload)),
         Action::Install { machine } => Some((*machine, Job::Install)),
         Action::Confirm { machine, instance } => Some((*machine, Job::Confirm { instance: instance.clone() })),
-        Action::Move { .. } | Action::SetState { .. } => None,
+        Action::Move { .. } | Action::OpenWave { .. } | Action::SetState { .. } => None,
     }
 }
 
@@ -238,18 +289,42 @@ async fn step(
     }
     stepped.revision += 1;
     if stepped.phase.kind() != machine.phase.kind() {
-        log_step(conn, next.task, machine, &stepped, now).await?;
+        let of = (rollout, next.task, &next.target);
+        note_step(conn, of, machine, &stepped, now).await?;
     }
     *machine = stepped;
     Ok(true)
 }
 
-/// The line that a step leaves in the log of the rollout's task.
-pub(super) async fn log_step(
+/// What a step leaves behind besides itself: a line in the log, and the memory of a failure.
+pub(super) async fn note_step(
     conn: &mut Connection,
-    task: crate::ids::TaskId,
-    before: &super::state::RolloutMachine,
-    after: &super::state::RolloutMachine,
+    (rollout, task, target): (RolloutId, TaskId, &Version),
+    before: &RolloutMachine,
+    after: &RolloutMachine,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    log_step(conn, task, before, after, now).await?;
+    let kind = after.phase.kind();
+    if kind.is_failure() {
+        rollout_revise(conn, rollout).await?;
+    }
+    // What failed before it was commanded says nothing of the version; and a lost machine may still turn up well.
+    if matches!(kind, PhaseKind::FellBack | PhaseKind::Failed) && before.phase.command().is_some() {
+        let runtime = facts_get(conn, after.machine).await?.and_then(|facts| facts.report).map(|report| report.runtime);
+        let reason = after.phase.reason();
+        let runtime = runtime.unwrap_or_default();
+        version_failure_insert(conn, rollout, after.machine, target, &runtime, &reason, now).await?;
+    }
+    Ok(())
+}
+
+/// The line that a step leaves in the log of the rollout's task.
+async fn log_step(
+    conn: &mut Connection,
+    task: TaskId,
+    before: &RolloutMachine,
+    after: &RolloutMachine,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let (from, to) = (before.phase.kind(), after.phase.kind());
@@ -263,6 +338,15 @@ pub(super) async fn log_step(
     tracing::info!(machine.id = %after.machine, machine.name = after.name, %from, %to, reason, "a machine took a step");
     let line = format!("{}: {from} → {to}{because}", after.name);
     task_log_append(conn, task, Some(after.machine), now, category, &line).await.map(|_| ())
+}
+
+async fn open_wave(conn: &mut Connection, next: &mut Rollout, wave: usize, now: Timestamp) -> Result<(), DbError> {
+    rollout_open_wave(conn, next.id, wave).await?;
+    next.open_wave = wave;
+    let title = next.waves.get(wave).map(|wave| wave.title.as_str()).unwrap_or_default();
+    let size = next.machines.iter().filter(|machine| machine.wave == wave).count();
+    let line = format!("Wave {} of {} ({title}) begins: {size} machines", wave + 1, next.waves.len());
+    task_log_append(conn, next.task, None, now, LogCategory::Info, &line).await.map(|_| ())
 }
 
 async fn set_state(

@@ -8,10 +8,14 @@ use super::*;
 use crate::db::environments::environment_insert;
 use crate::db::machines::machine_insert;
 use crate::db::packages::package_insert;
+use crate::db::rollout_events::event_list;
 use crate::db::rollouts::rollout_get;
+use crate::ids::SpaceId;
 use crate::model::{Address, NewEnvironment, NewMachine, NewPackage};
-use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_cancel, rollout_create};
+use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
+use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_cancel, rollout_hand};
 use crate::rollout::state::{Command, Deadlines, RolloutMachine};
+use crate::rollout::strategy::Amount;
 use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
 use crate::testing::{SetClock, TestApp};
 
@@ -42,8 +46,7 @@ impl Fixture {
             inner.clock = clock.clone();
             inner.health_interval = Duration::from_millis(100);
             let ms = Duration::from_millis;
-            inner.rollout =
-                Deadlines { restarting: ms(600), proving: ms(5000), proving_time: ms(50), ..Deadlines::default() };
+            inner.rollout = Deadlines { restarting: ms(600), proving: ms(5000), proving_time: ms(50), ..inner.rollout };
         });
         let sha256 = Sha256([9; 32]);
         std::fs::write(test.store.path(&sha256), b"package").unwrap();
@@ -85,11 +88,9 @@ impl Fixture {
 
     async fn roll_out(&self) -> Rollout {
         let request = RolloutRequest {
-            selection: Selection::All,
             target: Some(target()),
-            max_in_flight: Some(3),
-            failure_budget: None,
-            description: None,
+            max_in_flight: Some(Amount::Number(3)),
+            ..RolloutRequest::of(Selection::All)
         };
         rollout_create(&self.test.app, SpaceId::DEFAULT, "somebody", request).await.unwrap()
     }
@@ -200,7 +201,9 @@ async fn kill_again_and_again(mut lives_for: Duration) {
     let rollout = fixture.roll_out().await;
     let begun = Instant::now();
     while !fixture.rollout(&rollout).await.state.is_completed() {
-        assert!(begun.elapsed() < LIMIT * 2, "lives for {lives_for:?}");
+        let now = fixture.rollout(&rollout).await;
+        let phases: Vec<_> = now.machines.iter().map(|machine| (&machine.phase, machine.wave)).collect();
+        assert!(begun.elapsed() < LIMIT * 2, "lives for {lives_for:?}: {:?} {phases:?}", now.state);
         let (portal, stop) = fixture.start();
         tokio::time::sleep(lives_for).await;
         portal.abort();
@@ -297,13 +300,8 @@ async fn a_portal_restored_from_an_old_backup_pauses_and_lets_a_person_go_on() {
 async fn what_cannot_be_rolled_out_is_refused_with_a_sentence_and_nothing_is_written() {
     let fixture = Fixture::new(1).await;
     let app = &fixture.test.app;
-    let request = |selection, target, max_in_flight| RolloutRequest {
-        selection,
-        target,
-        max_in_flight,
-        failure_budget: None,
-        description: None,
-    };
+    let request =
+        |selection, target, max_in_flight| RolloutRequest { target, max_in_flight, ..RolloutRequest::of(selection) };
     let missing = Selection::Machines(vec![MachineId(99)]);
     for (request, words) in [
         (request(Selection::All, None, None), "carries no Tentacle package"),
@@ -312,7 +310,7 @@ async fn what_cannot_be_rolled_out_is_refused_with_a_sentence_and_nothing_is_wri
             "upload Octopus.Tentacle.<runtime>.9.0.0.nupkg",
         ),
         (request(missing, Some(target()), None), "there is no machine Machines-99"),
-        (request(Selection::All, Some(target()), Some(0)), "must be between 1 and"),
+        (request(Selection::All, Some(target()), Some(Amount::Number(0))), "must be between 1 and"),
     ] {
         let error = rollout_create(app, SpaceId::DEFAULT, "somebody", request).await.unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
@@ -439,4 +437,129 @@ async fn health_checks_go_on_when_the_clock_was_set_back() {
     }
     stop.cancel();
     health.await.unwrap();
+}
+
+fn alice(why: &str) -> Who<'_> {
+    Who { name: "alice", why }
+}
+
+#[tokio::test]
+async fn a_rollout_is_paused_and_resumed_by_hand_and_both_are_written_down_once() {
+    let fixture = Fixture::new(3).await;
+    let rollout = fixture.roll_out().await;
+    let app = &fixture.test.app;
+    for _ in 0..2 {
+        let paused = rollout_hand(app, SpaceId::DEFAULT, rollout.id, alice("lunch"), &Hand::Pause).await.unwrap();
+        assert_eq!((paused.state, paused.state_reason.as_str()), (RolloutState::Paused, "alice paused it: lunch"));
+    }
+    let (_, stop) = fixture.start();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(fixture.fleet.machines().values().all(|machine| machine.orders.is_empty()));
+    for _ in 0..2 {
+        rollout_hand(app, SpaceId::DEFAULT, rollout.id, alice(""), &Hand::Resume).await.unwrap();
+    }
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 3);
+    let events = event_list(&mut app.db.read().await.unwrap(), rollout.id).await.unwrap();
+    let said: Vec<&str> = events.iter().map(|event| event.line.as_str()).collect();
+    assert_eq!(
+        said,
+        ["alice resumes the rollout; the failures so far no longer count", "alice pauses the rollout: lunch"]
+    );
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_version_that_failed_on_a_machine_is_tried_there_again_only_when_a_person_says_so() {
+    let fixture = Fixture::new(2).await;
+    fixture.fleet.machines().values_mut().next().unwrap().nature = Nature::Crashes;
+    let rollout = fixture.roll_out().await;
+    let app = &fixture.test.app;
+    let (_, stop) = fixture.start();
+    let stopped = fixture.until(&rollout, |rollout| rollout.state == RolloutState::Paused).await;
+    let failed = stopped.machines[0].machine;
+    fixture.fleet.machines().get_mut(&failed).unwrap().nature = Nature::Good;
+    rollout_hand(app, SpaceId::DEFAULT, rollout.id, alice(""), &Hand::Cancel).await.unwrap();
+    fixture.until(&rollout, |rollout| rollout.state == RolloutState::Cancelled).await;
+
+    let second = fixture.roll_out().await;
+    let done = fixture.until(&second, |rollout| rollout.state.is_completed()).await;
+    assert_eq!((done.state, done.count(|kind| kind == PhaseKind::Upgraded)), (RolloutState::Completed, 1));
+    let why = why(app, &mut app.db.read().await.unwrap(), &done).await.unwrap();
+    assert!(why[&failed].contains("failed on it before"), "{}", why[&failed]);
+
+    rollout_hand(app, SpaceId::DEFAULT, second.id, alice("fixed its disk"), &Hand::Retry(vec![failed])).await.unwrap();
+    fixture.until(&second, |rollout| rollout.count(|kind| kind == PhaseKind::Upgraded) == 2).await;
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_failed_machine_is_retried_in_its_own_rollout_which_goes_on() {
+    let fixture = Fixture::new(2).await;
+    fixture.fleet.machines().values_mut().for_each(|machine| machine.nature = Nature::Crashes);
+    let rollout = fixture.roll_out().await;
+    let (_, stop) = fixture.start();
+    fixture.until(&rollout, |rollout| rollout.state == RolloutState::Paused).await;
+    fixture.fleet.machines().values_mut().for_each(|machine| machine.nature = Nature::Good);
+    let app = &fixture.test.app;
+    rollout_hand(app, SpaceId::DEFAULT, rollout.id, alice(""), &Hand::Retry(Vec::new())).await.unwrap();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!((done.state, done.count(|kind| kind == PhaseKind::Upgraded)), (RolloutState::Completed, 2));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_machine_is_left_out_by_hand_while_it_waits_and_not_later() {
+    let fixture = Fixture::new(2).await;
+    let rollout = fixture.roll_out().await;
+    let app = &fixture.test.app;
+    let second = rollout.machines[1].machine;
+    for _ in 0..2 {
+        rollout_hand(app, SpaceId::DEFAULT, rollout.id, alice("its owner asked"), &Hand::Skip(second)).await.unwrap();
+    }
+    let mut tx = app.db.write().await.unwrap();
+    let checking = RolloutMachine { phase: Phase::Checking, ..rollout.machines[0].clone() };
+    rollout_machine_update(&mut tx, rollout.id, &checking).await.unwrap();
+    tx.commit().await.unwrap();
+    let first = Hand::Skip(rollout.machines[0].machine);
+    let refused = rollout_hand(app, SpaceId::DEFAULT, rollout.id, alice(""), &first).await.unwrap_err();
+    assert!(refused.to_string().contains("cannot be left out any more: it is Checking"), "{refused}");
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.machines[1].phase.reason(), "alice left it out: its owner asked");
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 1);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_scheduled_rollout_is_begun_by_hand() {
+    let fixture = Fixture::new(1).await;
+    let app = &fixture.test.app;
+    let request = RolloutRequest {
+        target: Some(target()),
+        start_at: Some(Timestamp(app.now().0 + YEAR)),
+        ..RolloutRequest::of(Selection::All)
+    };
+    let rollout = rollout_create(app, SpaceId::DEFAULT, "alice", request).await.unwrap();
+    assert_eq!(rollout.state, RolloutState::Scheduled);
+    let (_, stop) = fixture.start();
+    rollout_hand(app, SpaceId::DEFAULT, rollout.id, alice(""), &Hand::StartNow).await.unwrap();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.state, RolloutState::Completed);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_held_machine_is_upgraded_when_it_is_let_go() {
+    let fixture = Fixture::new(2).await;
+    let rollout = fixture.roll_out().await;
+    let held = rollout.machines[0].machine;
+    let app = &fixture.test.app;
+    machine_hold(app, SpaceId::DEFAULT, held, alice("month end"), None).await.unwrap();
+    let (_, stop) = fixture.start();
+    let done = fixture.until(&rollout, |rollout| rollout.state.is_completed()).await;
+    assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 1, "{}", done.summary());
+    machine_release(app, SpaceId::DEFAULT, held, alice("")).await.unwrap();
+    fixture.until(&rollout, |rollout| rollout.count(|kind| kind == PhaseKind::Upgraded) == 2).await;
+    stop.cancel();
 }

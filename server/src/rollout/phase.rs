@@ -51,6 +51,13 @@ pub enum SkipReason {
         /// That rollout.
         by: RolloutId,
     },
+    /// A person left it out.
+    ByPerson {
+        /// Who.
+        who: String,
+        /// Why; may be empty.
+        why: String,
+    },
     /// It was disabled or deleted.
     Withdrawn,
     /// It was deleted after it was commanded, so nobody will ever know what became of it.
@@ -227,6 +234,17 @@ impl PhaseKind {
     }
 }
 
+impl PhaseKind {
+    /// The steps that only a person's hand takes: what failed is tried again, and what waits is left as it is.
+    pub fn may_become_by_hand(self, next: Self) -> bool {
+        match next {
+            Self::Waiting => self.is_failure(),
+            Self::Skipped => self == Self::Waiting,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for PhaseKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
@@ -294,6 +312,8 @@ impl Phase {
                 format!("it runs {version}, which is newer than the target; a downgrade is not offered")
             }
             Self::Skipped(SkipReason::Superseded { by }) => format!("a newer rollout has it: {by}"),
+            Self::Skipped(SkipReason::ByPerson { who, why }) if why.is_empty() => format!("{who} left it out"),
+            Self::Skipped(SkipReason::ByPerson { who, why }) => format!("{who} left it out: {why}"),
             Self::Skipped(SkipReason::Withdrawn) => "it was disabled or deleted".to_owned(),
             Self::Skipped(SkipReason::Deleted) => {
                 "it was deleted in the middle of its upgrade, so what became of that is not known".to_owned()
@@ -341,6 +361,23 @@ mod tests {
         for (from, legal) in STEPS {
             for to in PhaseKind::ALL {
                 assert_eq!(from.may_become(to), legal.contains(&to), "{from} to {to}");
+            }
+        }
+    }
+
+    /// The dashed arrows of the drawing.
+    const HANDS: [(PhaseKind, PhaseKind); 4] = [
+        (PhaseKind::FellBack, PhaseKind::Waiting),
+        (PhaseKind::Failed, PhaseKind::Waiting),
+        (PhaseKind::Lost, PhaseKind::Waiting),
+        (PhaseKind::Waiting, PhaseKind::Skipped),
+    ];
+
+    #[test]
+    fn every_pair_of_phases_is_legal_or_illegal_for_a_hand_as_drawn() {
+        for from in PhaseKind::ALL {
+            for to in PhaseKind::ALL {
+                assert_eq!(from.may_become_by_hand(to), HANDS.contains(&(from, to)), "{from} to {to}");
             }
         }
     }

@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 
 use super::advance::Context;
-use super::gate::{is_halted, restored, starts, state_after};
+use super::ahead::Ahead;
+use super::gate::{Gate, restored};
+use super::hindrance::{Hindrance, Hold};
 use super::phase::{Phase, WaitReason};
-use super::state::{Deadlines, Rollout, RolloutMachine, RolloutState};
+use super::state::{Deadlines, Rollout, RolloutState};
 use crate::clock::Timestamp;
-use crate::ids::{MachineId, RolloutId};
+use crate::ids::{EnvironmentId, MachineId, RolloutId};
 use crate::model::Facts;
 
 /// What is known of one machine of a rollout when it is planned.
@@ -24,6 +26,12 @@ pub struct Observation {
     pub elsewhere: Option<Elsewhere>,
     /// True while a call to it is under way for this rollout.
     pub call_under_way: bool,
+    /// A person said that it is not to be upgraded.
+    pub hold: Option<Hold>,
+    /// How the target failed on it before, where nobody released it since.
+    pub failed_before: Option<String>,
+    /// Each of its roles in each of its environments; empty where the strategy does not ask for it.
+    pub groups: Vec<(EnvironmentId, String)>,
 }
 
 /// How another rollout has a machine.
@@ -44,6 +52,10 @@ pub struct Limits {
     pub issued_generation: u64,
     /// The runtimes that the rollout has packages for.
     pub runtimes: Vec<String>,
+    /// On how many machines of each runtime the target failed, where nobody released it since.
+    pub failed_on: HashMap<String, usize>,
+    /// How many machines there are of each role in each environment; empty where the strategy does not ask for it.
+    pub role_sizes: HashMap<(EnvironmentId, String), usize>,
 }
 
 /// One step. A machine gets at most one in a plan.
@@ -78,6 +90,11 @@ pub enum Action {
         /// That process.
         instance: String,
     },
+    /// Write down that a wave is open, and with it all before it.
+    OpenWave {
+        /// The wave, from 0.
+        wave: usize,
+    },
     /// Write down that the rollout stands elsewhere.
     SetState {
         /// Where.
@@ -96,7 +113,7 @@ impl Action {
             | Self::Upload { machine }
             | Self::Install { machine }
             | Self::Confirm { machine, .. } => Some(*machine),
-            Self::SetState { .. } => None,
+            Self::OpenWave { .. } | Self::SetState { .. } => None,
         }
     }
 }
@@ -109,52 +126,66 @@ pub fn plan(
     limits: &Limits,
     now: Timestamp,
 ) -> Vec<Action> {
-    let missing = Observation { withdrawn: true, ..Observation::default() };
-    let mut next = rollout.clone();
-    let mut actions = Vec::new();
+    let mut ahead = Ahead::of(rollout, now);
     if let Some(reason) = restored(rollout, observations, limits) {
-        actions.extend(stand_still(&mut next));
-        actions.push(Action::SetState { state: RolloutState::Paused, reason });
-        return actions;
+        stand_still(&mut ahead);
+        let pause = Action::SetState { state: RolloutState::Paused, reason };
+        return ahead.moves().chain([pause]).collect();
     }
+    let missing = Observation { withdrawn: true, ..Observation::default() };
     let mut calls = Vec::new();
-    for machine in &mut next.machines {
+    for (at, machine) in rollout.machines.iter().enumerate() {
         let seen = observations.get(&machine.machine);
-        let observation = seen.unwrap_or(&missing);
-        let context = Context { rollout, observation, is_deleted: seen.is_none(), limits, now };
+        let context =
+            Context { rollout, observation: seen.unwrap_or(&missing), is_deleted: seen.is_none(), limits, now };
         match context.advance(machine) {
-            Some(Action::Move { machine: id, to }) => {
-                machine.phase = to.clone();
-                actions.push(Action::Move { machine: id, to });
-            }
-            call => calls.extend(call),
+            Some(Action::Move { to, .. }) => ahead.set(at, to),
+            call => calls.extend(call.map(|call| (at, call))),
         }
     }
     // Only now it is known whether a failure of one machine stops the others.
-    if is_halted(&next) {
-        let back = stand_still(&mut next);
-        actions.retain(|action| back.iter().all(|back| back.machine() != action.machine()));
-        calls.retain(|call| back.iter().all(|back| back.machine() != call.machine()));
-        actions.extend(back);
+    if ahead.is_halted() {
+        stand_still(&mut ahead);
+        calls.retain(|(at, _)| !ahead.is_changed(*at));
     }
-    actions.extend(calls);
-    actions.extend(starts(&mut next, observations, now));
-    actions.extend(state_after(&next, now));
+    let mut actions: Vec<Action> = ahead.moves().chain(calls.into_iter().map(|(_, call)| call)).collect();
+    let mut gate = Gate::new(&ahead, observations, limits);
+    actions.extend(gate.open_waves(&mut ahead));
+    actions.extend(gate.starts(&mut ahead));
+    actions.extend(gate.state_after(&ahead));
     actions
 }
 
+/// What keeps each waiting machine of `rollout` from beginning at the moment `now`: what the planner itself would say.
+pub fn hindrances(
+    rollout: &Rollout,
+    observations: &HashMap<MachineId, Observation>,
+    limits: &Limits,
+    now: Timestamp,
+) -> HashMap<MachineId, Hindrance> {
+    let ahead = Ahead::of(rollout, now);
+    let gate = Gate::new(&ahead, observations, limits);
+    let machines = rollout.machines.iter().enumerate();
+    machines.filter_map(|(at, machine)| Some((machine.machine, gate.hindrance(&ahead, at)?))).collect()
+}
+
+/// True where nobody of `rollout` may be commanded any more.
+pub fn is_halted(rollout: &Rollout, now: Timestamp) -> bool {
+    Ahead::of(rollout, now).is_halted()
+}
+
 /// Takes back what was begun and not commanded yet. A command that was written down and never sent is no command.
-fn stand_still(next: &mut Rollout) -> Vec<Action> {
-    let begun = |machine: &&mut RolloutMachine| match &machine.phase {
-        Phase::Checking | Phase::Uploading => true,
-        Phase::Installing(_) => machine.tried_at.is_none(),
-        _ => false,
-    };
-    let back = |machine: &mut RolloutMachine| {
-        machine.phase = Phase::Waiting(WaitReason::Turn);
-        Action::Move { machine: machine.machine, to: machine.phase.clone() }
-    };
-    next.machines.iter_mut().filter(begun).map(back).collect()
+fn stand_still(ahead: &mut Ahead) {
+    for (at, machine) in ahead.rollout.machines.iter().enumerate() {
+        let is_begun = match ahead.phase(at) {
+            Phase::Checking | Phase::Uploading => true,
+            Phase::Installing(_) => machine.tried_at.is_none(),
+            _ => false,
+        };
+        if is_begun {
+            ahead.set(at, Phase::Waiting(WaitReason::Turn));
+        }
+    }
 }
 
 #[cfg(test)]

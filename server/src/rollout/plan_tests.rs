@@ -5,10 +5,16 @@ use std::time::Duration;
 use contract::{Rejection, Verdicts, Version};
 
 use super::super::settle::*;
-use super::super::state::{Command, PhaseKind, SkipReason};
+use super::super::state::{Command, PhaseKind, RolloutMachine, RolloutWave, SkipReason};
+use super::super::strategy::Strategy;
 use super::*;
 use crate::ids::{SpaceId, TaskId};
 use crate::model::{Contact, InstalledVersion, Report, TaskState};
+
+#[path = "late_tests.rs"]
+mod late;
+#[path = "wave_tests.rs"]
+mod waves;
 
 const SECOND: i64 = 1_000_000;
 
@@ -61,6 +67,9 @@ struct Fleet {
     now: i64,
     in_flight_max: usize,
     commands: usize,
+    holds: HashMap<MachineId, Hold>,
+    failed_before: HashMap<MachineId, String>,
+    groups: HashMap<MachineId, Vec<(EnvironmentId, String)>>,
 }
 
 impl Fleet {
@@ -77,6 +86,8 @@ impl Fleet {
             from: None,
             tried_at: None,
             was_away: false,
+            wave: 0,
+            forgiven_at: None,
             revision: 0,
         };
         let rollout = Rollout {
@@ -84,6 +95,10 @@ impl Fleet {
             space: SpaceId::DEFAULT,
             task: TaskId(1),
             target: target(),
+            strategy: Strategy::plain(3, 1),
+            waves: vec![RolloutWave::only()],
+            open_wave: 0,
+            start_at: None,
             max_in_flight: 3,
             failure_budget: 1,
             created_by: "somebody".to_owned(),
@@ -104,10 +119,15 @@ impl Fleet {
                 deadlines: Deadlines::default(),
                 issued_generation: 100,
                 runtimes: vec!["linux-x64".to_owned()],
+                failed_on: HashMap::new(),
+                role_sizes: HashMap::new(),
             },
             now: 0,
             in_flight_max: 0,
             commands: 0,
+            holds: HashMap::new(),
+            failed_before: HashMap::new(),
+            groups: HashMap::new(),
         }
     }
 
@@ -209,6 +229,7 @@ impl Fleet {
                 self.sims.get_mut(&machine).unwrap().proven = true;
                 self.call(machine, &Outcome::Confirmed);
             }
+            Action::OpenWave { wave } => self.rollout.open_wave = wave,
             Action::SetState { state, reason } => {
                 self.rollout.state = state;
                 self.rollout.state_reason = reason;
@@ -240,10 +261,20 @@ impl Fleet {
         self.call(id, &outcome);
     }
 
+    fn seen(&self) -> HashMap<MachineId, Observation> {
+        let observation = |id: &MachineId| Observation {
+            facts: self.facts.get(id).cloned(),
+            hold: self.holds.get(id).cloned(),
+            failed_before: self.failed_before.get(id).cloned(),
+            groups: self.groups.get(id).cloned().unwrap_or_default(),
+            ..Observation::default()
+        };
+        self.sims.keys().map(|id| (*id, observation(id))).collect()
+    }
+
     /// One look of the planner, with everything it says done at once.
     fn turn(&mut self) {
-        let observation = |id: &MachineId| Observation { facts: self.facts.get(id).cloned(), ..Observation::default() };
-        let seen = self.sims.keys().map(|id| (*id, observation(id))).collect();
+        let seen = self.seen();
         for action in plan(&self.rollout, &seen, &self.limits, Timestamp(self.now)) {
             self.act(action);
         }
@@ -378,8 +409,9 @@ fn a_fall_back_while_the_portal_was_away_is_tried_again_and_does_not_count() {
     fleet.run(5);
     assert_eq!(fleet.phase(1), PhaseKind::Restarting);
     fleet.now += 700 * SECOND;
-    fleet.turn();
-    fleet.turn();
+    for _ in 0..3 {
+        fleet.turn();
+    }
     assert_eq!(fleet.rollout.count(PhaseKind::is_failure), 0);
     assert_eq!((fleet.phase(1), fleet.rollout.machines[0].attempt), (PhaseKind::Checking, 2), "it begins again");
 }
@@ -539,87 +571,4 @@ fn a_machine_that_goes_silent_before_it_is_commanded_waits_as_offline() {
     fleet.turn();
     assert_eq!(fleet.phase(1), PhaseKind::Waiting);
     assert_eq!(fleet.rollout.count(PhaseKind::is_failure), 0);
-}
-
-#[test]
-fn a_failure_stops_everybody_who_is_not_commanded_yet_in_the_same_moment() {
-    let mut fleet = Fleet::new(&[Nature::Crashes, Nature::Good, Nature::Good, Nature::Good]);
-    let command = |instance: &str| Command {
-        ticket: "t".into(),
-        generation: 1,
-        expected: "1.0.0".into(),
-        instance: instance.into(),
-    };
-    fleet.now = 20 * SECOND;
-    fleet.sims.get_mut(&MachineId(1)).unwrap().commanded_at = Some(0);
-    let phases = [
-        Phase::Restarting(command("a")),
-        Phase::Uploading,
-        Phase::Installing(command("a")),
-        Phase::Installing(command("a")),
-    ];
-    for (row, phase) in fleet.rollout.machines.iter_mut().zip(phases) {
-        row.phase = phase;
-        row.deadline = Some(Timestamp(1000 * SECOND));
-    }
-    // The last one may have been told already: only that one goes on.
-    fleet.rollout.machines[3].tried_at = Some(Timestamp(18 * SECOND));
-    fleet.observe(MachineId(1));
-    let observation = |id: &MachineId| Observation { facts: fleet.facts.get(id).cloned(), ..Observation::default() };
-    let seen = fleet.sims.keys().map(|id| (*id, observation(id))).collect();
-    let actions = plan(&fleet.rollout, &seen, &fleet.limits, Timestamp(fleet.now));
-    let of = |id| actions.iter().filter(|action| action.machine() == Some(MachineId(id))).collect::<Vec<_>>();
-    let back = |id| Action::Move { machine: MachineId(id), to: Phase::Waiting(WaitReason::Turn) };
-    assert!(matches!(of(1)[..], [Action::Move { to: Phase::FellBack { .. }, .. }]));
-    assert_eq!((of(2), of(3)), (vec![&back(2)], vec![&back(3)]));
-    assert_eq!(of(4), [&Action::Install { machine: MachineId(4) }]);
-}
-
-#[test]
-fn a_lost_machine_that_turns_up_after_hours_is_told_truthfully() {
-    for (nature, proven, truth) in [
-        (Nature::Good, true, PhaseKind::Upgraded),
-        (Nature::Mute, false, PhaseKind::FellBack),
-        (Nature::Offline, false, PhaseKind::Lost),
-        (Nature::Replaced, false, PhaseKind::Failed),
-    ] {
-        let mut fleet = Fleet::new(&[Nature::Dies]);
-        fleet.run(3600);
-        assert_eq!((fleet.phase(1), fleet.rollout.state), (PhaseKind::Lost, RolloutState::CompletedWithFailures));
-        let sim = fleet.sims.get_mut(&MachineId(1)).unwrap();
-        (sim.nature, sim.proven) = (nature, proven);
-        fleet.observe(MachineId(1));
-        fleet.run(5);
-        assert_eq!(fleet.phase(1), truth, "{nature:?}");
-        let state = if proven { RolloutState::Completed } else { RolloutState::CompletedWithFailures };
-        assert_eq!(fleet.rollout.state, state, "{nature:?}");
-    }
-}
-
-#[test]
-fn a_machine_whose_last_answer_was_lost_is_awaited_when_its_process_is_known_to_be_gone() {
-    let mut fleet = Fleet::new(&[Nature::Good]);
-    let id = MachineId(1);
-    for phase in [Phase::Checking, Phase::Uploading] {
-        fleet.to(id, phase);
-    }
-    let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
-    fleet.call(id, &Outcome::Uploaded(command));
-    fleet.call(id, &Outcome::Broken("the call broke off".to_owned()));
-    assert_eq!(fleet.phase(1), PhaseKind::Installing, "a broken call says nothing of the machine");
-    fleet.call(id, &Outcome::Gone("connection refused".to_owned()));
-    assert_eq!(fleet.phase(1), PhaseKind::Restarting);
-}
-
-#[test]
-fn what_was_seen_before_the_clock_was_set_back_is_not_taken_for_news() {
-    let mut fleet = Fleet::new(&[Nature::Good]);
-    let id = MachineId(1);
-    fleet.now = 1000 * SECOND;
-    fleet.observe(id);
-    fleet.now = 10 * SECOND;
-    fleet.to(id, Phase::Checking);
-    let seen = HashMap::from([(id, Observation { facts: fleet.facts.get(&id).cloned(), ..Observation::default() })]);
-    let actions = plan(&fleet.rollout, &seen, &fleet.limits, Timestamp(fleet.now));
-    assert_eq!(actions, [Action::Observe { machine: id }]);
 }

@@ -33,6 +33,7 @@ pub fn enter(
         return Ok(next);
     }
     next.since = now;
+    next.forgiven_at = None;
     next.deadline = deadlines.of(kind).map(|allowed| now.after(allowed));
     next.tried_at = None;
     if kind == PhaseKind::Checking {
@@ -40,6 +41,14 @@ pub fn enter(
         next.was_away = false;
     }
     Ok(next)
+}
+
+/// The machine after a person's hand; `None` where there is nothing to be done by hand.
+pub fn by_hand(machine: &RolloutMachine, to: Phase, now: Timestamp) -> Option<RolloutMachine> {
+    let legal = machine.phase.kind().may_become_by_hand(to.kind());
+    let next =
+        RolloutMachine { phase: to, since: now, deadline: None, tried_at: None, forgiven_at: None, ..machine.clone() };
+    legal.then_some(next)
 }
 
 /// The machine when a call to it is about to be made. Where the portal had been away, its deadline starts anew.
@@ -126,6 +135,7 @@ pub fn settle(machine: &RolloutMachine, outcome: &Outcome) -> Option<Phase> {
 pub fn task_state(rollout: &Rollout) -> (TaskState, String) {
     let idle = rollout.count(PhaseKind::is_in_flight) == 0;
     match rollout.state {
+        RolloutState::Scheduled => (TaskState::Queued, String::new()),
         RolloutState::Running => (TaskState::Executing, String::new()),
         // A script that waits for the task must not wait for a person.
         RolloutState::Paused if idle => (TaskState::Failed, rollout.state_reason.clone()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use contract::Version;
 use serde::{Deserialize, Serialize};
 
+use super::strategy::{Approval, Strategy};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
 
@@ -13,6 +14,8 @@ pub use super::phase::{Command, IllegalStep, Phase, PhaseKind, SkipReason, WaitR
 /// Where a rollout stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RolloutState {
+    /// Its hour has not come.
+    Scheduled,
     /// Machines are being brought to the target.
     Running,
     /// Nothing new is started; the reason stands beside it.
@@ -27,12 +30,13 @@ pub enum RolloutState {
 
 impl RolloutState {
     /// Every state.
-    pub const ALL: [Self; 5] =
-        [Self::Running, Self::Paused, Self::Completed, Self::CompletedWithFailures, Self::Cancelled];
+    pub const ALL: [Self; 6] =
+        [Self::Scheduled, Self::Running, Self::Paused, Self::Completed, Self::CompletedWithFailures, Self::Cancelled];
 
     /// The word on the wire and in the database.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Scheduled => "Scheduled",
             Self::Running => "Running",
             Self::Paused => "Paused",
             Self::Completed => "Completed",
@@ -44,6 +48,29 @@ impl RolloutState {
     /// Reads [`RolloutState::word`].
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// The one table of steps that the planner takes.
+    pub fn may_become(self, next: Self) -> bool {
+        use RolloutState as S;
+        match self {
+            S::Scheduled => matches!(next, S::Running | S::Cancelled),
+            S::Running => matches!(next, S::Paused | S::Completed | S::CompletedWithFailures | S::Cancelled),
+            S::Paused => matches!(next, S::Completed | S::CompletedWithFailures | S::Cancelled),
+            S::Completed => next == S::CompletedWithFailures,
+            S::CompletedWithFailures => next == S::Completed,
+            S::Cancelled => false,
+        }
+    }
+
+    /// The steps that only a person's hand takes: start now, pause, resume, retry.
+    pub fn may_become_by_hand(self, next: Self) -> bool {
+        use RolloutState as S;
+        match next {
+            S::Running => matches!(self, S::Scheduled | S::Paused | S::Completed | S::CompletedWithFailures),
+            S::Paused => matches!(self, S::Scheduled | S::Running | S::Completed | S::CompletedWithFailures),
+            _ => false,
+        }
     }
 
     /// True where nothing will be started any more, but for machines that were offline.
@@ -69,6 +96,8 @@ pub struct Deadlines {
     pub proving_time: Duration,
     /// How long running work may go on before an upgrade is put off.
     pub drain: Duration,
+    /// How long the next wave waits after the last machine of a wave was proven, where its strategy says nothing else.
+    pub soak: Duration,
 }
 
 impl Default for Deadlines {
@@ -81,6 +110,7 @@ impl Default for Deadlines {
             proving: Duration::from_secs(5 * 60),
             proving_time: Duration::from_secs(20),
             drain: Duration::from_secs(5 * 60),
+            soak: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -114,6 +144,8 @@ pub struct RolloutMachine {
     pub name: String,
     /// Its place in the order.
     pub position: i64,
+    /// Its wave, from 0. It never changes.
+    pub wave: usize,
     /// Where it stands.
     pub phase: Phase,
     /// Since when.
@@ -128,8 +160,41 @@ pub struct RolloutMachine {
     pub tried_at: Option<Timestamp>,
     /// True if the portal once stopped trying for long since the command.
     pub was_away: bool,
+    /// When a person forgave its failure: it no longer counts against the budget.
+    pub forgiven_at: Option<Timestamp>,
     /// Grows with each write; a write with an old one is refused.
     pub revision: i64,
+}
+
+/// A wave of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutWave {
+    /// What it is called.
+    pub title: String,
+    /// How long the next wave waits after the last machine of this one was proven.
+    pub soak: Duration,
+    /// Who must agree before it begins.
+    pub approval: Approval,
+    /// Failures in it that stop the rollout; `None` where only those of the whole rollout are counted.
+    pub failure_budget: Option<u32>,
+    /// When a person released it.
+    pub released_at: Option<Timestamp>,
+    /// Who; empty while nobody did.
+    pub released_by: String,
+}
+
+impl RolloutWave {
+    /// The wave of a rollout that has but one.
+    pub fn only() -> Self {
+        Self {
+            title: "All machines".to_owned(),
+            soak: Duration::ZERO,
+            approval: Approval::None,
+            failure_budget: None,
+            released_at: None,
+            released_by: String::new(),
+        }
+    }
 }
 
 /// A rollout with all its machines.
@@ -143,6 +208,14 @@ pub struct Rollout {
     pub task: TaskId,
     /// The version wished for.
     pub target: Version,
+    /// How it goes about its machines, as it was asked for.
+    pub strategy: Strategy,
+    /// Its waves, in their order. At least one.
+    pub waves: Vec<RolloutWave>,
+    /// The last wave whose machines may begin, from 0.
+    pub open_wave: usize,
+    /// When it begins, where that was said.
+    pub start_at: Option<Timestamp>,
     /// Machines in flight at once, once the first is proven. At least 1.
     pub max_in_flight: u32,
     /// At this many failures nothing new is started. At least 1.
@@ -205,6 +278,33 @@ mod tests {
     fn every_phase_in_flight_has_a_deadline_and_no_other() {
         for kind in PhaseKind::ALL {
             assert_eq!(Deadlines::default().of(kind).is_some(), kind.is_in_flight(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn every_pair_of_states_is_legal_or_illegal_as_drawn() {
+        use RolloutState::*;
+        let planned: [(RolloutState, &[RolloutState]); 6] = [
+            (Scheduled, &[Running, Cancelled]),
+            (Running, &[Paused, Completed, CompletedWithFailures, Cancelled]),
+            (Paused, &[Completed, CompletedWithFailures, Cancelled]),
+            (Completed, &[CompletedWithFailures]),
+            (CompletedWithFailures, &[Completed]),
+            (Cancelled, &[]),
+        ];
+        let by_hand: [(RolloutState, &[RolloutState]); 6] = [
+            (Scheduled, &[Running, Paused]),
+            (Running, &[Paused]),
+            (Paused, &[Running]),
+            (Completed, &[Running, Paused]),
+            (CompletedWithFailures, &[Running, Paused]),
+            (Cancelled, &[]),
+        ];
+        for ((from, planned), (_, by_hand)) in planned.into_iter().zip(by_hand) {
+            for to in RolloutState::ALL {
+                assert_eq!(from.may_become(to), planned.contains(&to), "{from:?} to {to:?}");
+                assert_eq!(from.may_become_by_hand(to), by_hand.contains(&to), "{from:?} to {to:?} by hand");
+            }
         }
     }
 }

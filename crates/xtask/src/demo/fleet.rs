@@ -21,6 +21,9 @@ const STARTS_AT_ONCE: usize = 8;
 /// watches a demo believes it sooner.
 pub(super) const PROVING_TIME: Duration = Duration::from_secs(5);
 
+/// How long a wave of the demo soaks: long enough to be seen, short enough to be watched.
+const SOAK: Duration = Duration::from_millis(500);
+
 /// How long a new version has to become proven before Suction Cup undoes it, where it is broken on purpose.
 pub(super) const PROBATION: Duration = Duration::from_secs(15);
 
@@ -79,7 +82,10 @@ impl Fleet {
         let portal = PortalOptions {
             listen: (options.listen.port() != 0).then_some(options.listen),
             bundle_dir: bundled.parent().map(Into::into),
-            env: vec![("OCTOPUS_ROLLOUT_PROVING_TIME_MS".to_owned(), PROVING_TIME.as_millis().to_string())],
+            env: vec![
+                ("OCTOPUS_ROLLOUT_PROVING_TIME_MS".to_owned(), PROVING_TIME.as_millis().to_string()),
+                ("OCTOPUS_ROLLOUT_SOAK_MS".to_owned(), SOAK.as_millis().to_string()),
+            ],
             ..PortalOptions::default()
         };
         let portal = Portal::start(programs, portal).await?;

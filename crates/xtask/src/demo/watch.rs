@@ -72,7 +72,7 @@ pub(super) async fn upgrade(fleet: &Fleet, broken: Option<Break>) -> anyhow::Res
     let begin = Instant::now();
     let rollout = api.rollout_create(&json!({ "Description": "Demo" })).await?;
     let mut story = Story { begin, phases: HashMap::new(), commanded: HashMap::new(), over: HashMap::new() };
-    let waves = u32::try_from(rollout.machines.len()).unwrap_or(u32::MAX).div_ceil(rollout.max_in_flight.max(1)) + 1;
+    let waves = u32::try_from(rollout.machines.len()).unwrap_or(u32::MAX).div_ceil(rollout.max_in_flight.max(1)) + 3;
     let limit = broken.map_or(WAVE_LIMIT * waves, |_| BREAK_LIMIT);
     let rollout = api.rollout_wait(&rollout.id, limit, |rollout| {
         for machine in &rollout.machines {

@@ -139,7 +139,14 @@ async fn an_upgrade_is_a_rollout_with_a_task() {
         (json!({"TargetVersion": "9.0.0"}), StatusCode::BAD_REQUEST, "9.0.0"),
         (json!({"MaxInFlight": 0}), StatusCode::BAD_REQUEST, "between 1 and"),
         (json!({"MachineIds": ["Machines-9"]}), StatusCode::BAD_REQUEST, "Machines-9"),
-        (json!({"Roles": ["web"]}), StatusCode::NOT_IMPLEMENTED, "not built yet"),
+        (json!({"Roles": ["mail"]}), StatusCode::BAD_REQUEST, "no machine was chosen"),
+        (json!({"MaxInFlight": "120%"}), StatusCode::BAD_REQUEST, "between 1 and 100"),
+        (
+            json!({"Strategy": {"Waves": [{"Members": "Rest"}, {"Members": "Rest"}]}}),
+            StatusCode::BAD_REQUEST,
+            "Wave 2 comes",
+        ),
+        (json!({"StartAt": "tomorrow"}), StatusCode::BAD_REQUEST, "is no moment"),
     ] {
         client.refused("POST", "/api/rollouts", Some(body), status, text).await;
     }
@@ -160,4 +167,60 @@ async fn a_deployment_is_asked_for_as_a_task() {
     let nobody = json!({"PackageId": "Acme.Web", "EnvironmentId": "Environments-1", "Roles": ["mail"]});
     let body = Some(json!({"Name": "Deploy", "Arguments": nobody}));
     client.refused("POST", "/api/tasks", body, StatusCode::BAD_REQUEST, "no enabled machine with the role mail").await;
+}
+
+#[tokio::test]
+async fn a_rollout_has_waves_and_takes_hands_that_are_written_down() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    client.report(1, "1.0.0").await;
+    let waves = json!([{"Name": "First", "Members": {"Next": "10%"}, "SoakSeconds": 60}, {"Members": "Rest"}]);
+    let strategy = json!({"waves": waves, "maxInFlight": "25%", "failureBudget": 2});
+    let body = json!({"Strategy": strategy, "Roles": ["WEB"], "StartAt": "2126-11-26T22:00:00+02:00"});
+    let rollout = client.create("/api/rollouts", body).await;
+    assert_eq!(
+        (&rollout["State"], &rollout["StartAt"]),
+        (&json!("Scheduled"), &json!("2126-11-26T20:00:00.000+00:00"))
+    );
+    assert_eq!(rollout["Strategy"]["MaxInFlight"], "25%");
+    let wave = &rollout["Waves"][0];
+    assert_eq!((&wave["Name"], &wave["Total"], &wave["SoakSeconds"]), (&json!("First"), &json!(1), &json!(60.0)));
+    let one = client.get("/api/rollouts/Rollouts-1").await;
+    assert_eq!(one["Machines"][0]["Why"], "The rollout begins at 2126-11-26 20:00 UTC.");
+
+    for (hand, body, state) in [
+        ("start", json!({}), "Running"),
+        ("pause", json!({"Reason": "lunch"}), "Paused"),
+        ("pause", json!({"Reason": "lunch"}), "Paused"),
+        ("resume", json!({}), "Running"),
+        ("skip", json!({"MachineId": "Machines-1", "Reason": "its owner asked"}), "Running"),
+        ("retry", json!({}), "Running"),
+    ] {
+        let (status, after) = client.call("POST", &format!("/api/rollouts/Rollouts-1/{hand}"), Some(body)).await;
+        assert_eq!((status, &after["State"]), (StatusCode::OK, &json!(state)), "{hand}: {after}");
+    }
+    let one = client.get("/api/rollouts/Rollouts-1").await;
+    let said: Vec<_> =
+        one["Events"].as_array().unwrap().iter().map(|event| event["Action"].as_str().unwrap()).collect();
+    assert_eq!(said, ["Skip", "Resume", "Pause", "StartNow"], "what changed nothing is not written down");
+    assert_eq!(one["Machines"][0]["Reason"], "admin left it out: its owner asked");
+    let path = "/api/rollouts/Rollouts-1/release-wave";
+    client.refused("POST", path, Some(json!({"Wave": 7})), StatusCode::BAD_REQUEST, "There is no wave 7").await;
+    client.refused("POST", path, Some(json!({})), StatusCode::BAD_REQUEST, "Wave is missing").await;
+}
+
+#[tokio::test]
+async fn a_machine_is_held_with_a_reason_and_let_go() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    let path = "/api/Spaces-1/machines/Machines-1/hold";
+    client.refused("PUT", path, Some(json!({})), StatusCode::BAD_REQUEST, "Reason is missing").await;
+    let body = json!({"Reason": "month end", "Until": "2126-01-01T00:00:00Z"});
+    let (status, hold) = client.call("PUT", path, Some(body)).await;
+    assert_eq!((status, &hold["Reason"], &hold["HeldBy"]), (StatusCode::OK, &json!("month end"), &json!("admin")));
+    assert_eq!(client.get(path).await["Until"], "2126-01-01T00:00:00.000+00:00");
+    for _ in 0..2 {
+        assert_eq!(client.call("DELETE", path, None).await.0, StatusCode::OK);
+    }
+    client.refused("GET", path, None, StatusCode::NOT_FOUND, "hold").await;
 }

@@ -115,6 +115,8 @@ fn place(phase: Phase) -> Place {
         from: None,
         tried_at: None,
         was_away: false,
+        wave: 0,
+        forgiven_at: None,
         revision: 0,
     };
     Place { rollout: RolloutId(7), target: v(1), machine }

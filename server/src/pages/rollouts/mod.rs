@@ -5,12 +5,12 @@ pub mod view;
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Redirect;
-use axum::routing::get;
+use axum::routing::{get, post};
 
-use self::view::{RolloutView, RolloutsView, rollout_view, rollouts_view};
-use super::form::{Address, Id};
+use self::view::{Loaded, RolloutView, RolloutsView, RowHand, WaveState, rollout_view, rollouts_view};
+use super::form::{Address, Body, Id};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::upgrade::refused;
@@ -20,11 +20,15 @@ use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::db::facts::facts_of;
+use crate::db::rollout_events::event_list;
 use crate::db::rollouts::{rollout_get, rollout_list};
+use crate::db::version_failures::version_failures_by_runtime;
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
 use crate::ids::{RolloutId, SpaceId};
-use crate::rollout::create::rollout_cancel;
+use crate::rollout::gate::FAILED_MACHINES_MAX;
+use crate::rollout::hands::{Hand, Who, rollout_cancel, rollout_hand};
+use crate::rollout::orchestrator::why;
 use crate::rollout::state::Rollout;
 use crate::sequel::may_have_sequel;
 
@@ -37,6 +41,7 @@ pub fn router() -> Router<App> {
         .route("/rollouts", get(list))
         .route("/rollouts/{id}", get(show))
         .route("/rollouts/{id}/cancel", get(ask_cancel).post(cancel))
+        .route("/rollouts/{id}/{hand}", post(hand))
 }
 
 #[derive(Template, WebTemplate)]
@@ -100,12 +105,42 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     let mut conn = app.db.read().await?;
     let rollout = find(&mut conn, id).await?;
     let facts = facts_of(&mut conn, &may_have_sequel(std::slice::from_ref(&rollout))).await?;
-    Ok(rollout_view(&rollout, &facts, all))
+    let why = why(app, &mut conn, &rollout).await?;
+    let failed = version_failures_by_runtime(&mut conn, &rollout.target).await?;
+    let held = failed.into_iter().filter(|(_, machines)| *machines >= FAILED_MACHINES_MAX);
+    let mut held_for: Vec<String> = held.map(|(runtime, _)| runtime).collect();
+    held_for.sort();
+    let events = event_list(&mut conn, id).await?;
+    Ok(rollout_view(&Loaded { rollout, facts, why, held_for, events }, all))
 }
 
 async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError> {
     let rollout = rollout_get(conn, SpaceId::DEFAULT, id).await?;
     rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))
+}
+
+/// A hand of a person, from one of the page's forms.
+async fn hand(
+    user: PageUser,
+    State(app): State<App>,
+    Path((id, word)): Path<(String, String)>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    let nothing = || ApiError::not_found("What this button does".to_owned());
+    let id: RolloutId = id.parse().map_err(|_| nothing())?;
+    let hand = match word.as_str() {
+        "start" => Hand::StartNow,
+        "pause" => Hand::Pause,
+        "resume" => Hand::Resume,
+        "retry" => Hand::Retry(fields.parsed("machine").collect()),
+        "skip" => Hand::Skip(fields.parsed("machine").next().ok_or_else(nothing)?),
+        "release-wave" => Hand::ReleaseWave(fields.parsed("wave").next().ok_or_else(nothing)?),
+        "release-version" => Hand::ReleaseVersion(fields.get("runtime").to_owned()),
+        _ => return Err(nothing().into()),
+    };
+    let who = Who { name: &user.0.username, why: fields.get("why") };
+    rollout_hand(&app, SpaceId::DEFAULT, id, who, &hand).await.map_err(refused)?;
+    Ok(Redirect::to(&format!("/rollouts/{id}")))
 }
 
 async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<ConfirmPage, PageError> {

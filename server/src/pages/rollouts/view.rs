@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use askama::Template;
 
 use crate::clock::Timestamp;
+use crate::db::rollout_events::Event;
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::model::Facts;
-use crate::pages::live::{LiveView, Part, WholeView, head_or_row};
+use crate::pages::live::{LiveView, Part, WholeView};
 use crate::pages::sentence;
 use crate::pages::view::{self as words, Mark, Status};
-use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
+use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState, RolloutWave};
+use crate::rollout::strategy::Approval;
 use crate::sequel::{may_have_sequel, sequel, tally};
 
 /// Machines that a rollout's page shows at once; what failed and what is in flight comes first.
@@ -18,6 +20,21 @@ pub const ROWS_MAX: usize = 200;
 
 /// A reason longer than this is shown as what a program wrote, in characters.
 const SENTENCE_MAX: usize = 240;
+
+/// What the page of a rollout is made of.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The rollout.
+    pub rollout: Rollout,
+    /// What is known of the machines that [`may_have_sequel`].
+    pub facts: HashMap<MachineId, Facts>,
+    /// Why those that wait do so.
+    pub why: HashMap<MachineId, String>,
+    /// The runtimes for which its version is held.
+    pub held_for: Vec<String>,
+    /// What people did, newest first.
+    pub events: Vec<Event>,
+}
 
 /// What stands above the machines of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +73,69 @@ pub struct Head {
     pub total: usize,
     /// How many of them are shown.
     pub shown: usize,
+    /// When it begins, while that has not come.
+    pub start_at: Option<Timestamp>,
+}
+
+/// What people can do with it now. Sent alone, so that what somebody types into it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HandsView {
+    /// The rollout.
+    pub id: RolloutId,
+    /// It can be begun before its hour.
+    pub can_start: bool,
+    /// It can be paused.
+    pub can_pause: bool,
+    /// It can go on.
+    pub can_resume: bool,
+    /// Machines that can be tried again.
+    pub failed: usize,
+    /// The wave that can be released, from 1, and its name.
+    pub release: Option<(usize, String)>,
+    /// The runtimes for which the version is held.
+    pub held_for: Vec<String>,
+}
+
+impl HandsView {
+    /// True where there is nothing to be done.
+    pub fn is_empty(&self) -> bool {
+        let nothing = self.release.is_none() && self.held_for.is_empty() && self.failed == 0;
+        nothing && !self.can_start && !self.can_pause && !self.can_resume
+    }
+}
+
+/// A wave of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WaveRow {
+    /// From 1.
+    pub number: usize,
+    /// What it is called.
+    pub title: String,
+    /// Its machines.
+    pub total: usize,
+    /// Those that are proven.
+    pub upgraded: usize,
+    /// Those in flight.
+    pub in_flight: usize,
+    /// Those that failed.
+    pub failed: usize,
+    /// Where it stands.
+    pub state: WaveState,
+    /// How long the next one waits after it, in words; empty for not at all.
+    pub soak: String,
+    /// A person must release it, and nobody has.
+    pub needs_person: bool,
+}
+
+/// Where a wave stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaveState {
+    /// The one before it is not done.
+    Closed,
+    /// Its machines begin.
+    Open,
+    /// Nothing is left to be done in it.
+    Done,
 }
 
 impl Head {
@@ -91,6 +171,10 @@ pub struct Row {
     pub reason: String,
     /// What was heard of it since it was lost.
     pub later: Option<Later>,
+    /// Its wave, from 1; 0 where there is but one.
+    pub wave: usize,
+    /// What can be done with it.
+    pub hand: Option<RowHand>,
 }
 
 /// What was heard of a machine since it was lost.
@@ -102,6 +186,15 @@ pub struct Later {
     pub sentence: String,
     /// When it last answered.
     pub heard_at: Option<Timestamp>,
+}
+
+/// What can be done with one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowHand {
+    /// It can be left out.
+    Skip,
+    /// It can be tried again.
+    Retry,
 }
 
 impl Row {
@@ -121,6 +214,12 @@ impl Row {
 pub struct RolloutView {
     /// What stands above the machines.
     pub head: Head,
+    /// What people can do now.
+    pub hands: HandsView,
+    /// Its waves; empty where there is but one.
+    pub waves: Vec<WaveRow>,
+    /// What people did, newest first.
+    pub events: Vec<Event>,
     /// The machines: what failed and what is in flight first.
     pub rows: Vec<Row>,
     /// Those of which more may be heard though the rollout does nothing with them any more.
@@ -159,6 +258,58 @@ fn head(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, shown: usize) -> H
         max_in_flight: rollout.max_in_flight,
         total: rollout.machines.len(),
         shown,
+        start_at: rollout.start_at.filter(|_| rollout.state == RolloutState::Scheduled),
+    }
+}
+
+fn hands(loaded: &Loaded) -> HandsView {
+    let rollout = &loaded.rollout;
+    let is_open = !rollout.is_over() && rollout.cancel_requested_at.is_none();
+    let next = rollout.waves.get(rollout.open_wave + 1).filter(|wave| is_open && wave.released_at.is_none());
+    HandsView {
+        id: rollout.id,
+        can_start: is_open && rollout.state == RolloutState::Scheduled,
+        can_pause: is_open && rollout.state != RolloutState::Paused,
+        can_resume: is_open && rollout.state == RolloutState::Paused,
+        failed: if rollout.cancel_requested_at.is_none() { rollout.count(PhaseKind::is_failure) } else { 0 },
+        release: next.map(|wave| (rollout.open_wave + 2, wave.title.clone())),
+        held_for: if is_open { loaded.held_for.clone() } else { Vec::new() },
+    }
+}
+
+fn waves(rollout: &Rollout) -> Vec<WaveRow> {
+    let row = |(at, wave): (usize, &RolloutWave)| {
+        let of = |wanted: &dyn Fn(PhaseKind) -> bool| {
+            rollout.machines.iter().filter(|machine| machine.wave == at && wanted(machine.phase.kind())).count()
+        };
+        let left = of(&|kind| !kind.is_final());
+        let state = match at.cmp(&rollout.open_wave) {
+            _ if left == 0 => WaveState::Done,
+            std::cmp::Ordering::Greater => WaveState::Closed,
+            std::cmp::Ordering::Equal | std::cmp::Ordering::Less => WaveState::Open,
+        };
+        WaveRow {
+            number: at + 1,
+            title: wave.title.clone(),
+            total: of(&|_| true),
+            upgraded: of(&|kind| kind == PhaseKind::Upgraded),
+            in_flight: of(&PhaseKind::is_in_flight),
+            failed: of(&PhaseKind::is_failure),
+            state,
+            soak: if wave.soak.is_zero() || at + 1 == rollout.waves.len() { String::new() } else { span(wave.soak) },
+            needs_person: wave.approval == Approval::Person && wave.released_at.is_none() && state == WaveState::Closed,
+        }
+    };
+    if rollout.waves.len() < 2 { Vec::new() } else { rollout.waves.iter().enumerate().map(row).collect() }
+}
+
+/// A length of time in its largest whole unit.
+fn span(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds >= 7200 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} min", seconds / 60),
+        0 => format!("{} ms", time.as_millis()),
+        seconds => format!("{seconds} s"),
     }
 }
 
@@ -170,7 +321,8 @@ fn truth(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> String {
         RolloutState::Completed if waiting > 0 => {
             format!("{summary} Those that wait cannot be reached, and follow when they reappear.")
         }
-        RolloutState::Running
+        RolloutState::Scheduled
+        | RolloutState::Running
         | RolloutState::Paused
         | RolloutState::Completed
         | RolloutState::CompletedWithFailures
@@ -178,9 +330,9 @@ fn truth(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> String {
     }
 }
 
-/// The page of one rollout; `all` shows every machine, however many there are. `facts` are those of the machines that
-/// [`may_have_sequel`].
-pub fn rollout_view(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, all: bool) -> RolloutView {
+/// The page of one rollout; `all` shows every machine, however many there are.
+pub fn rollout_view(loaded: &Loaded, all: bool) -> RolloutView {
+    let rollout = &loaded.rollout;
     let shown = if all { rollout.machines.len() } else { rollout.machines.len().min(ROWS_MAX) };
     let mut machines: Vec<&RolloutMachine> = rollout.machines.iter().collect();
     machines.sort_by_key(|machine| (urgency(machine.phase.kind()), machine.position));
@@ -192,15 +344,25 @@ pub fn rollout_view(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, all: b
         since: machine.since,
         deadline: machine.deadline,
         attempt: machine.attempt,
-        reason: sentence(&machine.phase.reason()),
-        later: sequel(machine, &rollout.target, facts.get(&machine.machine)).map(|sequel| Later {
+        reason: sentence(loaded.why.get(&machine.machine).map_or(&machine.phase.reason(), |why| why)),
+        later: sequel(machine, &rollout.target, loaded.facts.get(&machine.machine)).map(|sequel| Later {
             status: (&sequel).into(),
             sentence: sequel.sentence(&rollout.target),
             heard_at: sequel.heard_at(),
         }),
+        wave: if rollout.waves.len() < 2 { 0 } else { machine.wave + 1 },
+        hand: match machine.phase.kind() {
+            _ if rollout.cancel_requested_at.is_some() => None,
+            PhaseKind::Waiting => Some(RowHand::Skip),
+            kind if kind.is_failure() => Some(RowHand::Retry),
+            _ => None,
+        },
     };
     RolloutView {
-        head: head(rollout, facts, shown),
+        head: head(rollout, &loaded.facts, shown),
+        hands: hands(loaded),
+        waves: waves(rollout),
+        events: loaded.events.clone(),
         rows: machines.iter().take(shown).map(row).collect(),
         followed: may_have_sequel(std::slice::from_ref(rollout)),
     }
@@ -264,6 +426,25 @@ struct HeadPart<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "rollouts/hands.html")]
+struct HandsPart<'a> {
+    hands: &'a HandsView,
+}
+
+#[derive(Template)]
+#[template(path = "rollouts/waves.html")]
+struct WavesPart<'a> {
+    waves: &'a [WaveRow],
+}
+
+#[derive(Template)]
+#[template(path = "rollouts/events.html")]
+struct EventsPart<'a> {
+    events: &'a [Event],
+    now: &'a Timestamp,
+}
+
+#[derive(Template)]
 #[template(path = "rollouts/row.html")]
 struct RowPart<'a> {
     row: &'a Row,
@@ -277,9 +458,14 @@ impl LiveView for RolloutView {
     }
 
     fn parts(&self) -> Vec<Part> {
-        let head = Part::new("rollout-head", &self.head);
+        let above = [
+            Part::new("rollout-head", &self.head),
+            Part::new("rollout-hands", &self.hands),
+            Part::new("rollout-waves", &self.waves),
+            Part::new("rollout-events", &self.events),
+        ];
         let rows = self.rows.iter().map(|row| Part::new(row.element(), row));
-        std::iter::once(head).chain(rows).collect()
+        above.into_iter().chain(rows).collect()
     }
 
     fn follows(&self) -> &[MachineId] {
@@ -291,8 +477,16 @@ impl LiveView for RolloutView {
     }
 
     fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String> {
-        let head = || HeadPart { head: &self.head, now: &now }.render();
-        head_or_row(place, head, &self.rows, |row| RowPart { row, head: &self.head, now: &now }.render())
+        match place {
+            0 => HeadPart { head: &self.head, now: &now }.render(),
+            1 => HandsPart { hands: &self.hands }.render(),
+            2 => WavesPart { waves: &self.waves }.render(),
+            3 => EventsPart { events: &self.events, now: &now }.render(),
+            place => match self.rows.get(place - 4) {
+                Some(row) => RowPart { row, head: &self.head, now: &now }.render(),
+                None => Ok(String::new()),
+            },
+        }
     }
 }
 
@@ -301,6 +495,7 @@ mod tests {
     use super::*;
     use crate::ids::SpaceId;
     use crate::rollout::state::{Phase, WaitReason};
+    use crate::rollout::strategy::Strategy;
 
     fn machine(number: i64, phase: Phase) -> RolloutMachine {
         RolloutMachine {
@@ -314,16 +509,22 @@ mod tests {
             from: Some(contract::Version::release(2026, 4, 0)),
             tried_at: None,
             was_away: false,
+            wave: 0,
+            forgiven_at: None,
             revision: 0,
         }
     }
 
-    fn rollout(state: RolloutState, phases: Vec<Phase>) -> Rollout {
-        Rollout {
+    fn rollout(state: RolloutState, phases: Vec<Phase>) -> Loaded {
+        let rollout = Rollout {
             id: RolloutId(1),
             space: SpaceId::DEFAULT,
             task: TaskId(1),
             target: contract::Version::release(2026, 4, 1),
+            strategy: Strategy::plain(10, 2),
+            waves: vec![RolloutWave::only()],
+            open_wave: 0,
+            start_at: None,
             max_in_flight: 10,
             failure_budget: 2,
             created_by: "admin".into(),
@@ -334,7 +535,8 @@ mod tests {
             completed_at: None,
             revision: 0,
             machines: phases.into_iter().zip(1..).map(|(phase, number)| machine(number, phase)).collect(),
-        }
+        };
+        Loaded { rollout, facts: HashMap::new(), why: HashMap::new(), held_for: Vec::new(), events: Vec::new() }
     }
 
     #[test]
@@ -346,7 +548,7 @@ mod tests {
             Phase::FellBack { reason: "it crashed\nat line 1".into() },
             Phase::Cancelled,
         ];
-        let view = rollout_view(&rollout(RolloutState::Running, phases), &HashMap::new(), false);
+        let view = rollout_view(&rollout(RolloutState::Running, phases), false);
         let order: Vec<PhaseKind> = view.rows.iter().map(|row| row.kind).collect();
         use PhaseKind as K;
         assert_eq!(order, [K::FellBack, K::Checking, K::Waiting, K::Upgraded, K::Cancelled]);
@@ -361,7 +563,7 @@ mod tests {
     fn a_rollout_that_leaves_machines_waiting_does_not_just_say_completed() {
         let offline = Phase::Waiting(WaitReason::Offline { reason: "no route".into() });
         let rollout = rollout(RolloutState::Completed, vec![Phase::Upgraded, offline]);
-        let view = rollout_view(&rollout, &HashMap::new(), false);
+        let view = rollout_view(&rollout, false);
         assert!(view.head.sentence.starts_with("1 of 2 upgraded, 1 waiting. Those that wait cannot be reached"));
     }
 
@@ -370,9 +572,9 @@ mod tests {
         let mut phases = vec![Phase::Upgraded; 2_999];
         phases.push(Phase::Failed { reason: "disk full".into() });
         let rollout = rollout(RolloutState::Paused, phases);
-        let view = rollout_view(&rollout, &HashMap::new(), false);
+        let view = rollout_view(&rollout, false);
         assert_eq!((view.rows.len(), view.head.total, view.head.shown), (ROWS_MAX, 3_000, ROWS_MAX));
         assert_eq!(view.rows[0].kind, PhaseKind::Failed);
-        assert_eq!(rollout_view(&rollout, &HashMap::new(), true).rows.len(), 3_000);
+        assert_eq!(rollout_view(&rollout, true).rows.len(), 3_000);
     }
 }

@@ -159,11 +159,14 @@ async fn a_machine_in_a_rollout_is_deployed_to_after_it() {
         task,
         target: Version::release(2, 0, 0),
         selection: "{}".to_owned(),
+        strategy: Strategy::plain(1, 1),
+        waves: Vec::new(),
+        start_at: None,
         max_in_flight: 1,
         failure_budget: 1,
         created_by: "alice".to_owned(),
         created_at: app.now(),
-        machines: vec![NewRolloutMachine { machine, name: "db1".to_owned(), from: None }],
+        machines: vec![NewRolloutMachine { machine, name: "db1".to_owned(), from: None, wave: 0 }],
         packages: Vec::new(),
     };
     let rollout = rollout_insert(&mut tx, &new).await.unwrap();

@@ -25,6 +25,7 @@ use crate::db::rollouts::{NewRollout, NewRolloutMachine, rollout_get, rollout_in
 use crate::db::tasks::{task_log, task_machines};
 use crate::model::{Address, LogEntry, MachineTask, MachineTaskState, NewEnvironment, NewMachine, NewPackage, Task};
 use crate::rollout::state::Phase;
+use crate::rollout::strategy::Strategy;
 use crate::tentacle::{Call, CallError, Target, Tentacles};
 use crate::testing::TestApp;
 

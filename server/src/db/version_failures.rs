@@ -1,0 +1,80 @@
+//! Which versions failed on which machines. A version is not tried again on a machine where it failed until a person
+//! releases it; nor on any machine of a platform where it failed on too many.
+
+use std::collections::HashMap;
+
+use contract::Version;
+
+use super::{Connection, DbError};
+use crate::clock::Timestamp;
+use crate::ids::{MachineId, RolloutId};
+
+/// Writes down that a version failed on a machine.
+pub async fn version_failure_insert(
+    conn: &mut Connection,
+    rollout: RolloutId,
+    machine: MachineId,
+    version: &Version,
+    runtime: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    // A machine that was deleted meanwhile is no error.
+    sqlx::query(
+        "INSERT INTO version_failures (machine_id, version, runtime, rollout_id, reason, failed_at)
+         SELECT id, $2, $3, $4, $5, $6 FROM machines WHERE id = $1",
+    )
+    .bind(machine)
+    .bind(version.to_string())
+    .bind(runtime)
+    .bind(rollout)
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The machines on which a version failed and was not released, with the newest reason.
+pub async fn version_failures(conn: &mut Connection, version: &Version) -> Result<HashMap<MachineId, String>, DbError> {
+    let sql = "SELECT machine_id, reason FROM version_failures WHERE version = $1 AND released_at IS NULL ORDER BY id";
+    let rows: Vec<(MachineId, String)> = sqlx::query_as(sql).bind(version.to_string()).fetch_all(conn).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// On how many machines of each runtime a version failed and was not released.
+pub async fn version_failures_by_runtime(
+    conn: &mut Connection,
+    version: &Version,
+) -> Result<HashMap<String, usize>, DbError> {
+    let sql = "SELECT runtime, COUNT(DISTINCT machine_id) FROM version_failures
+               WHERE version = $1 AND released_at IS NULL GROUP BY runtime";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(version.to_string()).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|(runtime, count)| (runtime, usize::try_from(count).unwrap_or(0))).collect())
+}
+
+/// Lets a version be tried again on a machine. How many failures that released.
+pub async fn version_failures_release(
+    conn: &mut Connection,
+    version: &Version,
+    machine: MachineId,
+    now: Timestamp,
+) -> Result<u64, DbError> {
+    let sql = "UPDATE version_failures SET released_at = $3
+               WHERE version = $1 AND machine_id = $2 AND released_at IS NULL";
+    let done = sqlx::query(sql).bind(version.to_string()).bind(machine).bind(now).execute(conn).await?;
+    Ok(done.rows_affected())
+}
+
+/// Lets a version be tried again on every machine of a runtime. How many failures that released.
+pub async fn version_failures_release_runtime(
+    conn: &mut Connection,
+    version: &Version,
+    runtime: &str,
+    now: Timestamp,
+) -> Result<u64, DbError> {
+    let sql = "UPDATE version_failures SET released_at = $3
+               WHERE version = $1 AND runtime = $2 AND released_at IS NULL";
+    let done = sqlx::query(sql).bind(version.to_string()).bind(runtime).bind(now).execute(conn).await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,277 @@
+//! What people may do with a rollout: start it now, pause it, resume it, cancel it, retry what failed, skip a machine,
+//! release a wave or a version. Used by pages and API alike.
+//!
+//! Every hand is one transaction: the wish, the event that says who and why, and the line in the log. A hand that finds
+//! nothing to change changes nothing and is no error, so that it may be made again.
+
+use serde::{Deserialize, Serialize};
+
+use super::create::RolloutError;
+use super::hindrance::Hold;
+use super::phase::{Phase, PhaseKind, SkipReason, WaitReason};
+use super::settle::by_hand;
+use super::state::{Rollout, RolloutState};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::machine_holds::{hold_delete, hold_put};
+use crate::db::machines::machine_get;
+use crate::db::rollout_events::{NewEvent, event_insert};
+use crate::db::rollout_waves::wave_release;
+use crate::db::rollouts::{
+    rollout_cancel_request, rollout_forgive, rollout_get, rollout_machine_update, rollout_revise, rollout_set_state,
+};
+use crate::db::tasks::{task_cancel_request, task_log_append};
+use crate::db::version_failures::{version_failures_release, version_failures_release_runtime};
+use crate::db::{Connection, DbError};
+use crate::ids::{MachineId, RolloutId, SpaceId};
+use crate::live::Change;
+use crate::model::LogCategory;
+
+/// Longest reason that is kept, in characters. The rest is cut off.
+const WHY_MAX: usize = 500;
+
+/// What a person does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hand {
+    /// Begin it, though its hour has not come.
+    StartNow,
+    /// Begin nothing new.
+    Pause,
+    /// Go on. Failures so far are forgiven: they no longer count against the budget.
+    Resume,
+    /// Begin nothing more, for good.
+    Cancel,
+    /// Try what failed again: these machines, or all of them where none is named.
+    Retry(Vec<MachineId>),
+    /// Leave a machine that waits as it is.
+    Skip(MachineId),
+    /// Let a wave begin as soon as the one before it is done, without soaking. From 1, as people count.
+    ReleaseWave(usize),
+    /// Let a version that failed on too many machines of a runtime be tried there again.
+    ReleaseVersion(String),
+}
+
+impl Hand {
+    /// The word in the list of events.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::StartNow => "StartNow",
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::Cancel => "Cancel",
+            Self::Retry(_) => "Retry",
+            Self::Skip(_) => "Skip",
+            Self::ReleaseWave(_) => "ReleaseWave",
+            Self::ReleaseVersion(_) => "ReleaseVersion",
+        }
+    }
+}
+
+/// Who does something, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The user.
+    pub name: &'a str,
+    /// What they say; may be empty.
+    pub why: &'a str,
+}
+
+/// Cancels a rollout. Machines that were commanded already go on to their end; nothing is ever left half done.
+pub async fn rollout_cancel(app: &App, space: SpaceId, id: RolloutId, who: &str) -> Result<Rollout, RolloutError> {
+    rollout_hand(app, space, id, Who { name: who, why: "" }, &Hand::Cancel).await
+}
+
+/// Does what a person wishes with a rollout, and pokes the orchestrator.
+pub async fn rollout_hand(
+    app: &App,
+    space: SpaceId,
+    id: RolloutId,
+    who: Who<'_>,
+    hand: &Hand,
+) -> Result<Rollout, RolloutError> {
+    let mut tx = app.db.write().await?;
+    let rollout = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
+    let why: String = who.why.trim().chars().take(WHY_MAX).collect();
+    let who = Who { name: who.name, why: &why };
+    let now = app.clock.now();
+    let done = act(&mut tx, &rollout, who, hand, now).await?;
+    let Some(done) = done else { return Ok(rollout) };
+    let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+    let line = format!("{} {}{because}", who.name, done.what);
+    task_log_append(&mut tx, rollout.task, done.machine, now, LogCategory::Warning, &line).await?;
+    let event = NewEvent { rollout: id, machine: done.machine, at: now, who: who.name, what: hand.word(), line: &line };
+    event_insert(&mut tx, &event).await?;
+    rollout_revise(&mut tx, id).await?;
+    let after = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
+    tx.commit().await.map_err(DbError::from)?;
+    for machine in &after.machines {
+        let before = rollout.machines.iter().find(|before| before.machine == machine.machine);
+        if before.is_none_or(|before| before.revision != machine.revision) {
+            app.live.tell(Change::Machine(machine.machine));
+        }
+    }
+    app.live.tell(Change::Rollout(id));
+    app.live.tell(Change::Task(rollout.task));
+    app.live.poke_orchestrator();
+    Ok(after)
+}
+
+/// Says that a machine is not to be upgraded: by nobody, until `until`, or until it is released. What is under way goes on.
+pub async fn machine_hold(
+    app: &App,
+    space: SpaceId,
+    id: MachineId,
+    who: Who<'_>,
+    until: Option<Timestamp>,
+) -> Result<(), RolloutError> {
+    let reason: String = who.why.trim().chars().take(WHY_MAX).collect();
+    let mut tx = app.db.write().await?;
+    machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
+    let hold = Hold { reason, by: who.name.to_owned(), since: app.clock.now(), until };
+    hold_put(&mut tx, id, &hold).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    tracing::info!(machine.id = %id, by = who.name, reason = hold.reason, "a machine is held");
+    app.live.tell(Change::Machine(id));
+    app.live.poke_orchestrator();
+    Ok(())
+}
+
+/// Takes the hold of a machine away. Without one there is nothing to do.
+pub async fn machine_release(app: &App, space: SpaceId, id: MachineId, who: Who<'_>) -> Result<(), RolloutError> {
+    let mut tx = app.db.write().await?;
+    machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
+    let was_held = hold_delete(&mut tx, id).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    if was_held {
+        tracing::info!(machine.id = %id, by = who.name, "a machine is no longer held");
+        app.live.tell(Change::Machine(id));
+        app.live.poke_orchestrator();
+    }
+    Ok(())
+}
+
+/// What a hand came to.
+struct Done {
+    what: String,
+    machine: Option<MachineId>,
+}
+
+impl Done {
+    fn of(what: impl Into<String>) -> Self {
+        Self { what: what.into(), machine: None }
+    }
+}
+
+async fn act(
+    tx: &mut Connection,
+    rollout: &Rollout,
+    who: Who<'_>,
+    hand: &Hand,
+    now: Timestamp,
+) -> Result<Option<Done>, RolloutError> {
+    let id = rollout.id;
+    let is_open = !rollout.is_over() && rollout.cancel_requested_at.is_none();
+    match hand {
+        Hand::Cancel if rollout.is_over() => Err(RolloutError::Over { id }),
+        Hand::Cancel if rollout.cancel_requested_at.is_some() => Ok(None),
+        Hand::Cancel => {
+            rollout_cancel_request(tx, id, now).await?;
+            // The task shows that it is being cancelled, unless it is over.
+            task_cancel_request(tx, rollout.space, rollout.task, now).await?;
+            Ok(Some(Done::of("cancels the rollout")))
+        }
+        Hand::StartNow => {
+            if rollout.state != RolloutState::Scheduled {
+                return Ok(None);
+            }
+            rollout_set_state(tx, id, RolloutState::Running, "", now).await?;
+            Ok(Some(Done::of("begins the rollout now")))
+        }
+        Hand::Pause if rollout.state == RolloutState::Paused => Ok(None),
+        Hand::Pause if !is_open => Err(RolloutError::Over { id }),
+        Hand::Pause => {
+            let why = if who.why.is_empty() { String::new() } else { format!(": {}", who.why) };
+            let reason = format!("{} paused it{why}", who.name);
+            rollout_set_state(tx, id, RolloutState::Paused, &reason, now).await?;
+            Ok(Some(Done::of("pauses the rollout")))
+        }
+        Hand::Resume if rollout.state != RolloutState::Paused || !is_open => Ok(None),
+        Hand::Resume => {
+            rollout_forgive(tx, id, now).await?;
+            rollout_set_state(tx, id, RolloutState::Running, "", now).await?;
+            Ok(Some(Done::of("resumes the rollout; the failures so far no longer count")))
+        }
+        Hand::Retry(machines) => retry(tx, rollout, machines, now).await,
+        Hand::Skip(machine) => skip(tx, rollout, who, *machine, now).await,
+        Hand::ReleaseWave(number) => {
+            let at = number.checked_sub(1).filter(|at| *at < rollout.waves.len());
+            let at = at.ok_or(RolloutError::NoWave { number: *number, waves: rollout.waves.len() })?;
+            if at <= rollout.open_wave || rollout.waves[at].released_at.is_some() {
+                return Ok(None);
+            }
+            wave_release(tx, id, at, who.name, now).await?;
+            Ok(Some(Done::of(format!("releases wave {number} ({})", rollout.waves[at].title))))
+        }
+        Hand::ReleaseVersion(runtime) => {
+            let released = version_failures_release_runtime(tx, &rollout.target, runtime, now).await?;
+            Ok((released > 0).then(|| Done::of(format!("releases {} for {runtime}", rollout.target))))
+        }
+    }
+}
+
+async fn retry(
+    tx: &mut Connection,
+    rollout: &Rollout,
+    machines: &[MachineId],
+    now: Timestamp,
+) -> Result<Option<Done>, RolloutError> {
+    if rollout.cancel_requested_at.is_some() {
+        return Err(RolloutError::Over { id: rollout.id });
+    }
+    if let Some(id) = machines.iter().find(|id| rollout.machines.iter().all(|machine| machine.machine != **id)) {
+        return Err(RolloutError::NoMachine { id: *id });
+    }
+    let wanted = |id: MachineId| machines.is_empty() || machines.contains(&id);
+    let mut names = Vec::new();
+    for machine in rollout.machines.iter().filter(|machine| wanted(machine.machine)) {
+        let again = by_hand(machine, Phase::Waiting(WaitReason::Turn), now);
+        if let Some(next) = &again {
+            rollout_machine_update(tx, rollout.id, next).await?;
+        }
+        // A machine that waits because the version failed on it in another rollout is meant as well.
+        let waits = machine.phase.kind() == PhaseKind::Waiting;
+        let released = (waits || again.is_some())
+            && version_failures_release(tx, &rollout.target, machine.machine, now).await? > 0;
+        if again.is_some() || released {
+            names.push(machine.name.clone());
+        }
+    }
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if rollout.state.is_completed() || rollout.state == RolloutState::Paused {
+        rollout_forgive(tx, rollout.id, now).await?;
+        rollout_set_state(tx, rollout.id, RolloutState::Running, "", now).await?;
+    }
+    Ok(Some(Done::of(format!("retries {}", names.join(", ")))))
+}
+
+async fn skip(
+    tx: &mut Connection,
+    rollout: &Rollout,
+    who: Who<'_>,
+    id: MachineId,
+    now: Timestamp,
+) -> Result<Option<Done>, RolloutError> {
+    let machine =
+        rollout.machines.iter().find(|machine| machine.machine == id).ok_or(RolloutError::NoMachine { id })?;
+    let reason = SkipReason::ByPerson { who: who.name.to_owned(), why: who.why.to_owned() };
+    match machine.phase.kind() {
+        PhaseKind::Waiting => {}
+        PhaseKind::Skipped | PhaseKind::Upgraded | PhaseKind::Cancelled => return Ok(None),
+        phase => return Err(RolloutError::NotWaiting { name: machine.name.clone(), phase }),
+    }
+    let Some(next) = by_hand(machine, Phase::Skipped(reason), now) else { return Ok(None) };
+    rollout_machine_update(tx, rollout.id, &next).await?;
+    Ok(Some(Done { what: format!("leaves {} as it is", machine.name), machine: Some(id) }))
+}

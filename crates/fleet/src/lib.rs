@@ -2,7 +2,9 @@
 //! place that links both the portal and the Tentacle, so that a measurement needs a single build.
 
 pub mod idle;
+pub mod plan;
 pub mod push;
+pub mod simulate;
 pub mod soak;
 
 mod baseline;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use contract::TentacleExit;
-use fleet::{idle, push, soak};
+use fleet::{idle, plan, push, simulate, soak};
 
 /// Measurements with real Tentacles on this computer; each prints one line of JSON.
 #[derive(Parser)]
@@ -19,6 +19,10 @@ enum Command {
     Push(push::Options),
     /// Leave one Suction Cup and its proven Tentacle alone, and see what they cost
     Idle(idle::Options),
+    /// Play whole fleets from seeds under the portal's real planner
+    Simulate(simulate::Options),
+    /// Measure one step of the planner for a large rollout
+    Plan(plan::Options),
     /// Kill a Tentacle and its Suction Cup at random moments, and see them come back
     Soak(soak::Options),
     /// Be the Tentacle of one machine; what `push` starts
@@ -30,6 +34,8 @@ fn main() -> ExitCode {
     let line = match Cli::parse().command {
         Command::Push(options) => push::run(&options),
         Command::Idle(options) => idle::run(&options),
+        Command::Plan(options) => plan::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Tentacle(options) => return be_tentacle(&options),
     };

@@ -1,0 +1,551 @@
+//! The simulated portal: the real planner, gate and settlement over a database that is a value, a virtual clock, and a
+//! network that loses, delays and repeats. Its shell does what the orchestrator's does, in the same order: plan, one
+//! transaction, then the calls.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use contract::Version;
+use octopus_server::clock::Timestamp;
+use octopus_server::ids::{MachineId, RolloutId, SpaceId, TaskId};
+use octopus_server::model::{Contact, Facts};
+use octopus_server::rollout::hindrance::Hold;
+use octopus_server::rollout::plan::{Action, Limits, Observation, hindrances, is_halted, plan};
+use octopus_server::rollout::settle::{Outcome, by_hand, enter, intend, settle};
+use octopus_server::rollout::state::{
+    Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, RolloutWave, WaitReason,
+};
+use octopus_server::rollout::strategy::{Amount, Candidate, Strategy};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::machine::{Machine, Nature, SECOND};
+
+/// How often each machine is checked besides.
+const HEALTH_INTERVAL: i64 = 60 * SECOND;
+
+/// How long a rollout is watched. Longer than every machine's trouble, every deadline and every soak together.
+const WATCHED: i64 = 4 * 3600 * SECOND;
+
+/// How long people do things. What they begin has time to end.
+const PEOPLE_UNTIL: i64 = WATCHED / 2;
+
+/// Lines of a transcript that are kept; a seed that fails is replayed with all of them.
+const LINES_MAX: usize = 20_000;
+
+/// A call to one machine that is under way.
+#[derive(Clone, Debug)]
+struct Call {
+    job: Job,
+    done_at: i64,
+    /// The reply gets lost, though the machine did what it was told.
+    is_lost: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Job {
+    Observe,
+    Upload,
+    Install,
+    Confirm(String),
+}
+
+/// See the head of this file.
+pub(crate) struct World {
+    rng: SmallRng,
+    pub now: i64,
+    old: Version,
+    target: Version,
+    machines: BTreeMap<MachineId, Machine>,
+    // The portal's database.
+    rollout: Rollout,
+    facts: HashMap<MachineId, Facts>,
+    holds: HashMap<MachineId, Hold>,
+    failed_before: HashMap<MachineId, String>,
+    generation: u64,
+    // The portal's memory: gone when it is killed.
+    calls: BTreeMap<MachineId, Call>,
+    checked_at: i64,
+    /// The process that the last health check met on each machine.
+    well: HashMap<MachineId, String>,
+    /// Failures that may still come though the budget is spent: those that were in flight then.
+    grace: usize,
+    pub steps: usize,
+    pub transcript: Vec<String>,
+    pub broken: Option<String>,
+}
+
+/// How a seed ended.
+pub(crate) struct End {
+    pub steps: usize,
+    pub transcript: Vec<String>,
+    /// The first promise that was broken.
+    pub broken: Option<String>,
+}
+
+/// Plays one seed to its end.
+pub(crate) fn play(seed: u64) -> End {
+    let mut world = World::new(seed);
+    while world.broken.is_none() && world.now < WATCHED {
+        world.step();
+    }
+    if world.broken.is_none() {
+        world.check_end();
+    }
+    End { steps: world.steps, transcript: world.transcript, broken: world.broken }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let (old, target) = (Version::release(1, 0, 0), Version::release(2, 0, 0));
+        let count = rng.random_range(1..40_i64);
+        let bad = rng.random_range(0..40_u32);
+        let nature = |rng: &mut SmallRng| if rng.random_range(0..100) < bad { some_nature(rng) } else { Nature::Good };
+        let machines: BTreeMap<MachineId, Machine> = (1..=count)
+            .map(|id| (MachineId(id), Machine::new(format!("m{id}"), nature(&mut rng), &old, &target)))
+            .collect();
+        let strategy = Strategy {
+            max_in_flight: Amount::Number(rng.random_range(1..8)),
+            failure_budget: Amount::Number(rng.random_range(1..4)),
+            max_transfers: rng.random_bool(0.3).then(|| rng.random_range(1..4)),
+            ..Strategy::default()
+        };
+        let rollout = new_rollout(&machines, strategy, &target, Duration::from_secs(rng.random_range(0..120)));
+        Self {
+            rng,
+            now: SECOND,
+            old,
+            target,
+            machines,
+            rollout,
+            facts: HashMap::new(),
+            holds: HashMap::new(),
+            failed_before: HashMap::new(),
+            generation: 0,
+            calls: BTreeMap::new(),
+            checked_at: 0,
+            well: HashMap::new(),
+            grace: usize::MAX,
+            steps: 0,
+            transcript: Vec::new(),
+            broken: None,
+        }
+    }
+
+    fn say(&mut self, line: impl Into<String>) {
+        if self.transcript.len() < LINES_MAX {
+            self.transcript.push(format!("{:>6} s  {}", self.now / SECOND, line.into()));
+        }
+    }
+
+    fn breaks(&mut self, promise: impl Into<String>) {
+        let promise = promise.into();
+        self.say(format!("BROKEN: {promise}"));
+        self.broken.get_or_insert(promise);
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+        for machine in self.machines.values_mut() {
+            machine.live(self.now, &self.old, &self.target);
+        }
+        if self.rng.random_bool(0.002) {
+            self.say("the portal is killed and started again");
+            self.calls.clear();
+        }
+        self.people();
+        self.deliver();
+        self.check_health();
+        self.turn();
+        self.check();
+        let busy = self.rollout.count(PhaseKind::is_in_flight) > 0 || !self.calls.is_empty();
+        self.now += if busy { SECOND / 2 } else { 10 * SECOND };
+    }
+
+    /// What operators do, now and then.
+    fn people(&mut self) {
+        if self.now > PEOPLE_UNTIL || !self.rng.random_bool(0.001) {
+            return;
+        }
+        let now = Timestamp(self.now);
+        let state = self.rollout.state;
+        match self.rng.random_range(0..5) {
+            0 if state.may_become_by_hand(RolloutState::Paused) && self.rollout.cancel_requested_at.is_none() => {
+                self.say("alice pauses the rollout");
+                (self.rollout.state, self.rollout.state_reason) = (RolloutState::Paused, "alice paused it".to_owned());
+            }
+            1 | 2 if state == RolloutState::Paused && self.rollout.cancel_requested_at.is_none() => {
+                self.say("alice resumes the rollout");
+                for machine in self.rollout.machines.iter_mut().filter(|machine| machine.phase.kind().is_failure()) {
+                    machine.forgiven_at = Some(now);
+                }
+                self.rollout.state = RolloutState::Running;
+            }
+            3 if self.rollout.cancel_requested_at.is_none() && state != RolloutState::Cancelled => {
+                let at = self.rng.random_range(0..self.rollout.machines.len());
+                let again = by_hand(&self.rollout.machines[at], Phase::Waiting(WaitReason::Turn), now);
+                if let Some(again) = again {
+                    self.say(format!("alice retries {}", again.name));
+                    self.failed_before.remove(&again.machine);
+                    self.put(at, again);
+                    for machine in &mut self.rollout.machines {
+                        machine.forgiven_at = machine.phase.kind().is_failure().then_some(now);
+                    }
+                    self.rollout.state = RolloutState::Running;
+                }
+            }
+            4 if self.rng.random_bool(0.1) && !self.rollout.is_over() => {
+                self.say("alice cancels the rollout");
+                self.rollout.cancel_requested_at.get_or_insert(now);
+            }
+            _ => {
+                let at = self.rng.random_range(0..self.rollout.machines.len());
+                let machine = self.rollout.machines[at].machine;
+                if self.holds.remove(&machine).is_none() {
+                    let hold = Hold { reason: "a test".into(), by: "bob".into(), since: now, until: None };
+                    self.holds.insert(machine, hold);
+                }
+            }
+        }
+        self.rollout.revision += 1;
+    }
+
+    fn put(&mut self, at: usize, mut machine: RolloutMachine) {
+        machine.revision += 1;
+        self.rollout.machines[at] = machine;
+    }
+
+    /// What a look at every machine now and then brings.
+    fn check_health(&mut self) {
+        if self.now - self.checked_at >= HEALTH_INTERVAL {
+            self.checked_at = self.now;
+            for id in self.machines.keys().copied().collect::<Vec<_>>() {
+                self.observe(id);
+                self.confirm_by_health(id);
+            }
+        }
+    }
+
+    /// The health check confirms what no rollout is at and what it finds well twice, as the portal's does.
+    fn confirm_by_health(&mut self, id: MachineId) {
+        let is_at_it = |row: &RolloutMachine| row.machine == id && row.phase.kind().is_in_flight();
+        let report = self.facts.get(&id).filter(|facts| facts.contact == Contact::Answered);
+        let Some(report) = report.and_then(|facts| facts.report.clone()) else { return };
+        let is_new = self.well.insert(id, report.instance_id.clone()) != Some(report.instance_id.clone());
+        if is_new || report.version != self.target || self.rollout.machines.iter().any(is_at_it) {
+            return;
+        }
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.confirm(self.now, &report.instance_id, &self.target);
+        }
+        self.observe(id);
+    }
+
+    fn observe(&mut self, id: MachineId) {
+        let machine = &self.machines[&id];
+        let tried_at = Timestamp(self.now);
+        let former = self.facts.remove(&id);
+        let (contact, report) = if machine.answers(self.now) {
+            (Contact::Answered, Some(machine.report(self.now)))
+        } else {
+            (Contact::Silent { reason: "nobody answers".to_owned() }, former.and_then(|facts| facts.report))
+        };
+        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report });
+    }
+
+    fn deliver(&mut self) {
+        let due = self.calls.iter().filter(|(_, call)| call.done_at <= self.now).map(|(id, _)| *id);
+        for id in due.collect::<Vec<_>>() {
+            let Some(call) = self.calls.remove(&id) else { continue };
+            self.make(id, &call);
+        }
+    }
+
+    /// What a call does to the machine, and what the portal writes down of it.
+    fn make(&mut self, id: MachineId, call: &Call) {
+        let Some(at) = self.rollout.machines.iter().position(|machine| machine.machine == id) else { return };
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let outcome = match (&call.job, &self.rollout.machines[at].phase) {
+            (Job::Observe, _) => {
+                if !call.is_lost {
+                    self.observe(id);
+                }
+                return;
+            }
+            (Job::Upload, _) => match machine.upload(self.now) {
+                Err(outcome) => outcome,
+                Ok(()) if call.is_lost => Outcome::Broken("the reply was lost".to_owned()),
+                Ok(()) => return self.command(at),
+            },
+            (Job::Install, Phase::Installing(command)) => machine.install(self.now, &command.clone(), &self.target),
+            (Job::Install, _) => return,
+            (Job::Confirm(instance), _) => machine.confirm(self.now, instance, &self.target),
+        };
+        let outcome = if call.is_lost { Outcome::Broken("the reply was lost".to_owned()) } else { outcome };
+        if matches!(outcome, Outcome::Broken(_)) {
+            self.observe(id);
+        }
+        self.settle(at, &outcome);
+    }
+
+    /// The transaction that writes a command down, unless somebody stopped the rollout meanwhile.
+    fn command(&mut self, at: usize) {
+        if is_halted(&self.rollout, Timestamp(self.now)) {
+            return;
+        }
+        let row = &self.rollout.machines[at];
+        let Some(report) = self.facts.get(&row.machine).and_then(|facts| facts.report.as_ref()) else { return };
+        self.generation = self.generation.max(report.generation) + 1;
+        let command = Command {
+            ticket: format!("t{}", self.generation),
+            generation: self.generation,
+            expected: report.version.to_string(),
+            instance: report.instance_id.clone(),
+        };
+        self.settle(at, &Outcome::Uploaded(command));
+    }
+
+    fn settle(&mut self, at: usize, outcome: &Outcome) {
+        if let Some(phase) = settle(&self.rollout.machines[at], outcome) {
+            self.to(at, phase);
+        }
+    }
+
+    fn to(&mut self, at: usize, phase: Phase) {
+        let before = self.rollout.machines[at].clone();
+        match enter(&before, phase, &Deadlines::default(), Timestamp(self.now)) {
+            Ok(after) => {
+                let (from, to) = (before.phase.kind(), after.phase.kind());
+                if from != to {
+                    let reason = after.phase.reason();
+                    self.say(format!(
+                        "{}: {from} → {to}{}{reason}",
+                        after.name,
+                        if reason.is_empty() { "" } else { ": " }
+                    ));
+                }
+                if to.is_failure() {
+                    self.rollout.revision += 1;
+                }
+                if matches!(to, PhaseKind::FellBack | PhaseKind::Failed) && before.phase.command().is_some() {
+                    self.failed_before.insert(after.machine, after.phase.reason());
+                }
+                self.check_step(&before, &after);
+                self.put(at, after);
+            }
+            Err(error) => self.breaks(error.to_string()),
+        }
+    }
+
+    fn observations(&self) -> HashMap<MachineId, Observation> {
+        let observation = |id: &MachineId| Observation {
+            facts: self.facts.get(id).cloned(),
+            call_under_way: self.calls.contains_key(id),
+            hold: self.holds.get(id).cloned(),
+            failed_before: self.failed_before.get(id).cloned(),
+            ..Observation::default()
+        };
+        self.machines.keys().map(|id| (*id, observation(id))).collect()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            deadlines: Deadlines::default(),
+            issued_generation: self.generation,
+            runtimes: vec!["linux-x64".to_owned()],
+            failed_on: HashMap::from([("linux-x64".to_owned(), self.failed_before.len())]),
+            role_sizes: HashMap::new(),
+        }
+    }
+
+    fn turn(&mut self) {
+        let seen = self.observations();
+        let actions = plan(&self.rollout, &seen, &self.limits(), Timestamp(self.now));
+        for action in actions {
+            let at = action.machine().and_then(|id| self.rollout.machines.iter().position(|m| m.machine == id));
+            match (action, at) {
+                (Action::Move { to, .. }, Some(at)) => self.to(at, to),
+                (Action::Observe { .. }, Some(at)) => self.call(at, Job::Observe),
+                (Action::Upload { .. }, Some(at)) => self.call(at, Job::Upload),
+                (Action::Install { .. }, Some(at)) => self.call(at, Job::Install),
+                (Action::Confirm { instance, .. }, Some(at)) => self.call(at, Job::Confirm(instance)),
+                (Action::OpenWave { wave }, _) => self.open(wave),
+                (Action::SetState { state, reason }, _) => self.set_state(state, reason),
+                (_, None) => {}
+            }
+        }
+    }
+
+    fn call(&mut self, at: usize, job: Job) {
+        let row = intend(&self.rollout.machines[at], &Deadlines::default(), Timestamp(self.now));
+        let id = row.machine;
+        self.put(at, row);
+        let takes = if job == Job::Upload { self.rng.random_range(1..20) } else { self.rng.random_range(0..3) };
+        let is_lost = self.rng.random_bool(0.03);
+        self.calls.insert(id, Call { job, done_at: self.now + takes * SECOND / 2, is_lost });
+    }
+
+    fn open(&mut self, wave: usize) {
+        let open = self.rollout.open_wave;
+        let at_it = |machine: &&RolloutMachine| machine.wave == open && machine.phase.kind().is_in_flight();
+        if let Some(machine) = self.rollout.machines.iter().find(at_it) {
+            let name = machine.name.clone();
+            self.breaks(format!("wave {} overtakes {name}", wave + 1));
+        }
+        self.say(format!("wave {} begins", wave + 1));
+        self.rollout.open_wave = wave;
+    }
+
+    fn set_state(&mut self, state: RolloutState, reason: String) {
+        if !self.rollout.state.may_become(state) {
+            self.breaks(format!("a rollout cannot go from {:?} to {state:?}", self.rollout.state));
+        }
+        self.say(format!("the rollout is {}{}{reason}", state.word(), if reason.is_empty() { "" } else { ": " }));
+        (self.rollout.state, self.rollout.state_reason) = (state, reason);
+        self.rollout.revision += 1;
+    }
+
+    /// Promises about one step.
+    fn check_step(&mut self, before: &RolloutMachine, after: &RolloutMachine) {
+        let (from, to) = (before.phase.kind(), after.phase.kind());
+        let machine = &self.machines[&after.machine];
+        if to == PhaseKind::Upgraded && !machine.is_upgraded(&self.target) {
+            let runs = machine.version.to_string();
+            return self.breaks(format!("{} is shown as upgraded and runs {runs}", after.name));
+        }
+        if from == PhaseKind::Uploading && to == PhaseKind::Installing && is_halted(&self.rollout, Timestamp(self.now))
+        {
+            return self.breaks(format!("{} is commanded though the rollout is stopped", after.name));
+        }
+        if to == PhaseKind::Checking && after.wave > self.rollout.open_wave {
+            self.breaks(format!("{} begins before its wave", after.name));
+        }
+    }
+
+    /// Promises that hold at every moment.
+    fn check(&mut self) {
+        let in_flight = self.rollout.count(PhaseKind::is_in_flight);
+        let upgraded = self.rollout.count(|kind| kind == PhaseKind::Upgraded);
+        let cap = self.rollout.max_in_flight as usize;
+        if in_flight > cap {
+            self.breaks(format!("{in_flight} machines are in flight, and {cap} may be"));
+        }
+        if upgraded == 0 && in_flight > 1 {
+            self.breaks(format!("{in_flight} machines are in flight before one is proven"));
+        }
+        let counts = |machine: &&RolloutMachine| machine.phase.kind().is_failure() && machine.forgiven_at.is_none();
+        let failures = self.rollout.machines.iter().filter(counts).count();
+        let budget = self.rollout.failure_budget as usize;
+        if failures < budget {
+            self.grace = in_flight;
+        }
+        if failures > budget + self.grace.min(cap) {
+            self.breaks(format!("{failures} failures count, and {budget} stop the rollout"));
+        }
+        let outrage = self.machines.values().find_map(|machine| machine.outrage.clone());
+        let twice = self.machines.values().find_map(|machine| {
+            let tickets = &machine.carried_out;
+            let again = tickets.iter().enumerate().find(|(at, ticket)| tickets[..*at].contains(ticket))?;
+            Some(format!("{} did {} twice", machine.name, again.1))
+        });
+        if let Some(promise) = outrage.or(twice) {
+            self.breaks(promise);
+        }
+    }
+
+    /// Promises about the end: every machine stands where it truthfully stands, or waits with a reason.
+    fn check_end(&mut self) {
+        let why = hindrances(&self.rollout, &self.observations(), &self.limits(), Timestamp(self.now));
+        for row in self.rollout.machines.clone() {
+            let kind = row.phase.kind();
+            let machine = &self.machines[&row.machine];
+            let is_true = match kind {
+                PhaseKind::Upgraded => machine.is_upgraded(&self.target),
+                PhaseKind::FellBack => machine.version != self.target,
+                PhaseKind::Waiting => why.contains_key(&row.machine),
+                PhaseKind::Lost => !machine.answers(self.now),
+                PhaseKind::Failed | PhaseKind::Skipped | PhaseKind::Cancelled => true,
+                // A machine that reboots all the while or is retried at the last moment may be under way.
+                _ => row.deadline.is_some_and(|deadline| deadline > Timestamp(self.now)),
+            };
+            if !is_true {
+                let nature = machine.nature;
+                self.breaks(format!("{} ends as {kind} for no reason ({nature:?})", row.name));
+            }
+        }
+    }
+}
+
+fn some_nature(rng: &mut SmallRng) -> Nature {
+    match rng.random_range(0..16) {
+        0 => Nature::Crashes,
+        1 => Nature::Mute,
+        2 => Nature::Dies,
+        3 => Nature::Vanishes(rng.random_range(10..3000)),
+        4 | 5 => Nature::OfflineUntil(rng.random_range(1..6000)),
+        6 => Nature::DiskFull,
+        7 => Nature::BusyUntil(rng.random_range(1..3000)),
+        8 => Nature::UnwellUntil(rng.random_range(1..3000)),
+        9 => Nature::Current,
+        10 => Nature::Ahead,
+        11 => Nature::NoSupervisor,
+        12 => Nature::Reboots(rng.random_range(30..900)),
+        13 => Nature::Lies,
+        14 => Nature::Spoilt,
+        _ => Nature::KilledOnce,
+    }
+}
+
+/// A rollout of all machines by `strategy`, as it stands when it is made.
+pub(crate) fn new_rollout(
+    machines: &BTreeMap<MachineId, Machine>,
+    strategy: Strategy,
+    target: &Version,
+    soak: Duration,
+) -> Rollout {
+    let cut = strategy.cut(&vec![Candidate::default(); machines.len()], soak);
+    let row = |((position, (id, machine)), wave): ((i64, (&MachineId, &Machine)), &usize)| RolloutMachine {
+        machine: *id,
+        name: machine.name.clone(),
+        position,
+        phase: Phase::Waiting(WaitReason::Turn),
+        since: Timestamp(0),
+        deadline: None,
+        attempt: 0,
+        from: None,
+        tried_at: None,
+        was_away: false,
+        wave: *wave,
+        forgiven_at: None,
+        revision: 0,
+    };
+    let rows = (0..).zip(machines).zip(&cut.wave_of).map(row).collect();
+    let wave = |cut: &octopus_server::rollout::strategy::CutWave| RolloutWave {
+        title: cut.title.clone(),
+        soak: cut.soak,
+        approval: cut.approval,
+        failure_budget: cut.failure_budget,
+        ..RolloutWave::only()
+    };
+    Rollout {
+        id: RolloutId(1),
+        space: SpaceId::DEFAULT,
+        task: TaskId(1),
+        target: target.clone(),
+        waves: cut.waves.iter().map(wave).collect(),
+        open_wave: 0,
+        start_at: None,
+        max_in_flight: strategy.max_in_flight.of(machines.len()),
+        failure_budget: strategy.failure_budget.of(machines.len()),
+        strategy,
+        created_by: "alice".to_owned(),
+        created_at: Timestamp(0),
+        state: RolloutState::Running,
+        state_reason: String::new(),
+        cancel_requested_at: None,
+        completed_at: None,
+        revision: 0,
+        machines: rows,
+    }
+}

@@ -27,8 +27,8 @@ pub trait Scenario: Sync {
     /// time is the longer of the two until the right version ran.
     fn run(&self, kit: &Kit, calls: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)>;
 
-    /// True for calls that are interfered with in this scenario.
-    fn concerns(&self, _call: &str) -> bool {
+    /// True for calls that are interfered with in this scenario; `line` is how this one was recorded.
+    fn concerns(&self, _call: &str, _line: &str) -> bool {
         true
     }
 }
@@ -127,10 +127,10 @@ fn cases(scenario: &dyn Scenario, mode: Mode, calls: &Calls) -> Vec<Injection> {
     let mut cases = Vec::new();
     for (call, lines) in &calls.lines {
         // The first `execve` is the tracer's, before the program is there.
-        if call == "execve" || !scenario.concerns(call) {
+        if call == "execve" {
             continue;
         }
-        for (index, line) in lines.iter().enumerate() {
+        for (index, line) in lines.iter().enumerate().filter(|(_, line)| scenario.concerns(call, line)) {
             let faults = match mode {
                 Mode::Kill => vec![Fault::Kill],
                 Mode::Fail => plausible(call, line),

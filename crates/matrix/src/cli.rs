@@ -53,11 +53,11 @@ pub struct Cli {
 pub fn run(cli: &Cli) -> anyhow::Result<bool> {
     ensure!(strace::is_there(), "strace is not installed: apt-get install strace");
     let stand_in = std::env::current_exe().context("cannot find the own program")?;
-    let (suction_cup, install_package) = match &cli.programs {
-        Some(folder) => (folder.join("suction-cup"), folder.join("install-package")),
-        None => xtask::Programs::build(false).map(|built| (built.suction_cup, built.install_package))?,
+    let programs = match &cli.programs {
+        Some(folder) => Programs::in_folder(folder, stand_in),
+        None => Programs::of(&xtask::Programs::build(false)?, stand_in),
     };
-    let kit = Kit::make(&Programs { suction_cup, install_package, stand_in })?;
+    let kit = Kit::make(&programs)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = cli.jobs.unwrap_or(3 * processors);
     let choice = Choice { at_most: cli.at_most, only: cli.only.clone(), jobs };

@@ -14,6 +14,7 @@ pub mod stage;
 pub mod stand_in;
 pub mod strace;
 pub mod supervisor;
+pub mod tentacle;
 
 pub use case::{Choice, Scenario};
 pub use report::Report;
@@ -23,5 +24,6 @@ pub use stage::{Kit, Programs};
 pub fn scenarios() -> Vec<Box<dyn Scenario>> {
     let supervised = supervisor::Supervised::ALL.into_iter().map(|one| Box::new(one) as Box<dyn Scenario>);
     let installed = installer::Installing::ALL.into_iter().map(|one| Box::new(one) as Box<dyn Scenario>);
-    supervised.chain(installed).collect()
+    let real = tentacle::Real::ALL.into_iter().map(|one| Box::new(one) as Box<dyn Scenario>);
+    supervised.chain(installed).chain(real).collect()
 }

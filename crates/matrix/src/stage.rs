@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use contract::{Home, Version, env};
-use package::{Authority, Limits, Manifest, PackRequest, pack, prepare_home, stage_tentacle, verify};
+use package::{Authority, FileRecord, Limits, Manifest, PackRequest, pack, prepare_home, stage_tentacle, verify};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use xtask::Process;
@@ -17,6 +18,9 @@ use crate::stand_in::{self, Play};
 
 /// Between two looks at what goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
+
+/// The real Tentacle's program, beside the script that becomes it.
+const REAL_PROGRAM: &str = "tentacle-real";
 
 /// How long the end of a Tentacle is waited for that ends with its parent.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(10);
@@ -28,8 +32,25 @@ pub struct Programs {
     pub suction_cup: PathBuf,
     /// `install-package`
     pub install_package: PathBuf,
+    /// `tentacle`
+    pub tentacle: PathBuf,
     /// The program that is the stand-in when its first word says so.
     pub stand_in: PathBuf,
+}
+
+impl Programs {
+    /// Those that cargo built.
+    pub fn of(built: &xtask::Programs, stand_in: PathBuf) -> Self {
+        let (suction_cup, install_package) = (built.suction_cup.clone(), built.install_package.clone());
+        Self { suction_cup, install_package, tentacle: built.tentacle.clone(), stand_in }
+    }
+
+    /// Those in a folder.
+    pub fn in_folder(folder: &Path, stand_in: PathBuf) -> Self {
+        let program = |name: &str| folder.join(name);
+        let (suction_cup, install_package) = (program("suction-cup"), program("install-package"));
+        Self { suction_cup, install_package, tentacle: program("tentacle"), stand_in }
+    }
 }
 
 /// What all stages are made of.
@@ -55,12 +76,15 @@ impl Kit {
         let folder = tempfile::Builder::new().prefix("matrix-").tempdir()?;
         let place = |program: &Path, name: &str| -> anyhow::Result<PathBuf> {
             let path = folder.path().join(name);
-            fs::copy(program, &path).with_context(|| format!("cannot copy {}", program.display()))?;
+            fs::hard_link(program, &path)
+                .or_else(|_| fs::copy(program, &path).map(drop))
+                .with_context(|| format!("cannot copy {}", program.display()))?;
             Ok(path)
         };
         let programs = Programs {
             suction_cup: place(&programs.suction_cup, "suction-cup")?,
             install_package: place(&programs.install_package, "install-package")?,
+            tentacle: place(&programs.tentacle, "tentacle")?,
             stand_in: place(&programs.stand_in, "stand-in")?,
         };
         let kit = Self { programs, folder };
@@ -70,7 +94,27 @@ impl Kit {
             let package = kit.pack(&version)?;
             stage_tentacle(&home, verify(&package, None, &Limits::default())?)?.arm(Authority::Commanded)?;
         }
+        kit.write_launcher()?;
         Ok(kit)
+    }
+
+    /// Writes what is launched in place of the real Tentacle: a script that becomes it, at its first launch behind the
+    /// words that lie on the stage.
+    fn write_launcher(&self) -> anyhow::Result<()> {
+        let folder = self.folder.path().join("real");
+        fs::create_dir(&folder)?;
+        let script = format!(
+            "#!/bin/sh\ncd \"$OCTOPUS_TENTACLE_HOME\"\nprogram=\"$(dirname \"$0\")/{REAL_PROGRAM}\"\n\
+             if mv ../trace ../traced 2>/dev/null; then exec $(cat ../traced) -- \"$program\" \"$@\"; fi\n\
+             exec \"$program\" \"$@\"\n"
+        );
+        fs::write(folder.join("tentacle"), &script)?;
+        fs::set_permissions(folder.join("tentacle"), fs::Permissions::from_mode(0o755))?;
+        let sha256 = package::sha256_bytes(script.as_bytes());
+        let record = FileRecord { path: "tentacle".to_owned(), size: script.len() as u64, sha256, mode: 0o755 };
+        let id = format!("Octopus.Tentacle.{}", package::current_runtime()).parse()?;
+        let manifest = Manifest { id, version: old(), sha256, files: vec![record] };
+        Ok(fs::write(folder.join(Home::MANIFEST), serde_json::to_vec(&manifest)?)?)
     }
 
     fn pack(&self, version: &Version) -> anyhow::Result<PathBuf> {
@@ -152,6 +196,16 @@ impl Stage {
         copy_folder(complete, &self.home.tentacles().join(name))
     }
 
+    /// Installs the real Tentacle as the first version.
+    pub fn install_real(&self, kit: &Kit) -> anyhow::Result<()> {
+        let folder = self.home.tentacle(&old());
+        fs::create_dir(&folder)?;
+        for name in ["tentacle", Home::MANIFEST] {
+            fs::hard_link(kit.folder.path().join("real").join(name), folder.join(name))?;
+        }
+        Ok(fs::hard_link(&kit.programs.tentacle, folder.join(REAL_PROGRAM))?)
+    }
+
     /// Marks a version as proven.
     pub fn prove(&self, version: &Version) -> anyhow::Result<()> {
         Ok(fs::write(self.home.proven(version), "")?)
@@ -209,9 +263,20 @@ impl Stage {
         self.notes().last().filter(|note| note.ready && self.is_alive(note.pid)).map(|note| note.version.clone())
     }
 
-    /// The stand-ins that are alive, however far they came.
+    /// The Tentacles that are alive, however far they came.
     pub fn alive(&self) -> BTreeSet<i32> {
-        self.notes().iter().map(|note| note.pid).filter(|pid| self.is_alive(*pid)).collect()
+        let stand_ins = self.notes().into_iter().map(|note| note.pid).filter(|pid| self.is_alive(*pid));
+        stand_ins.chain(self.real_ones()).collect()
+    }
+
+    fn real_ones(&self) -> Vec<i32> {
+        if !self.home.tentacle(&old()).join(REAL_PROGRAM).exists() {
+            return Vec::new();
+        }
+        let is_real =
+            |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.ends_with(REAL_PROGRAM));
+        let all = xtask::processes_of(self.home.path()).into_iter();
+        all.filter(is_real).filter_map(|pid| pid.try_into().ok()).collect()
     }
 
     fn is_alive(&self, pid: i32) -> bool {

@@ -79,6 +79,7 @@ pub fn interfering(log: &Path, threads: Threads, injection: &Injection) -> Vec<S
 fn words(log: &Path, threads: Threads, more: &[String]) -> Vec<String> {
     let mut words = vec!["strace".to_owned(), "-D".to_owned()];
     if threads == Threads::All {
+        // Not with `--seccomp-bpf`, under which no signal is injected.
         words.push("-f".to_owned());
     }
     words.extend(["-o".to_owned(), log.display().to_string()]);

@@ -12,6 +12,9 @@ use matrix::{Choice, Kit, Programs, Report, case, scenarios, strace};
 /// Cases of each scenario and mode.
 const AT_MOST: usize = 5;
 
+/// Cases of the real Tentacle, which take longer.
+const REAL_AT_MOST: usize = 3;
+
 /// Power cuts of each recording.
 const CUTS_AT_MOST: usize = 12;
 
@@ -30,27 +33,25 @@ fn is_passed_over() -> bool {
 
 /// The programs come from cargo, or from the folder `OCTOPUS_MATRIX_PROGRAMS`.
 async fn kit() -> Kit {
-    let (suction_cup, install_package) = if let Some(folder) = std::env::var_os("OCTOPUS_MATRIX_PROGRAMS") {
-        (Path::new(&folder).join("suction-cup"), Path::new(&folder).join("install-package"))
-    } else {
-        let programs = xtask::Programs::for_tests().await.unwrap();
-        (programs.suction_cup.clone(), programs.install_package.clone())
-    };
     let stand_in = Path::new(env!("CARGO_BIN_EXE_matrix")).to_owned();
-    Kit::make(&Programs { suction_cup, install_package, stand_in }).unwrap()
+    let programs = match std::env::var_os("OCTOPUS_MATRIX_PROGRAMS") {
+        Some(folder) => Programs::in_folder(Path::new(&folder), stand_in),
+        None => Programs::of(xtask::Programs::for_tests().await.unwrap(), stand_in),
+    };
+    Kit::make(&programs).unwrap()
 }
 
 /// Runs a sample of a program's cases; every failure is told.
-async fn nothing_fails_in(program: &'static str) {
+async fn nothing_fails_in(program: &'static str, at_most: usize, modes: &'static [Mode]) {
     if is_passed_over() {
         return;
     }
     let kit = kit().await;
     let report = tokio::task::spawn_blocking(move || {
-        let choice = Choice { at_most: Some(AT_MOST), only: None, jobs: JOBS };
+        let choice = Choice { at_most: Some(at_most), only: None, jobs: JOBS };
         let mut report = Report::default();
         for scenario in scenarios().iter().filter(|scenario| scenario.program() == program) {
-            report.extend(case::run(&kit, &**scenario, &choice, &Mode::ALL).unwrap());
+            report.extend(case::run(&kit, &**scenario, &choice, modes).unwrap());
         }
         for recorded in Recorded::ALL.into_iter().filter(|recorded| recorded.names().0 == program) {
             report.extend([recorded.run(&kit, Syncs::Heeded, Some(CUTS_AT_MOST), JOBS).unwrap()]);
@@ -59,17 +60,22 @@ async fn nothing_fails_in(program: &'static str) {
     });
     let report = report.await.unwrap();
     println!("{}", report.table());
-    assert!(report.cases >= AT_MOST && report.failures == 0, "{}", report.table());
+    assert!(report.cases >= at_most && report.failures == 0, "{}", report.table());
 }
 
 #[tokio::test]
 async fn suction_cup_is_killed_and_failed_anywhere_and_one_whole_tentacle_runs() {
-    nothing_fails_in("suction-cup").await;
+    nothing_fails_in("suction-cup", AT_MOST, &Mode::ALL).await;
 }
 
 #[tokio::test]
 async fn install_package_is_killed_and_failed_anywhere_and_no_version_is_torn() {
-    nothing_fails_in("install-package").await;
+    nothing_fails_in("install-package", AT_MOST, &Mode::ALL).await;
+}
+
+#[tokio::test]
+async fn tentacle_is_killed_anywhere_and_the_upgrade_comes_to_pass() {
+    nothing_fails_in("tentacle", REAL_AT_MOST, &[Mode::Kill]).await;
 }
 
 #[tokio::test]

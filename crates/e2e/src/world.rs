@@ -62,7 +62,7 @@ impl World {
         let defaults = [
             ("OCTOPUS_HEALTH_INTERVAL_MS", HEALTH_INTERVAL_MS),
             ("OCTOPUS_ROLLOUT_PROVING_TIME_MS", PROVING_TIME_MS),
-            ("OCTOPUS_ROLLOUT_SOAK_MS", "0"),
+            ("OCTOPUS_ROLLOUT_SOAK_MS", "1"),
         ];
         // What is set later counts.
         let env = defaults.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -1,8 +1,10 @@
 //! Tests of the machine: a small world with a virtual clock plays the shell, the disk and the children.
 
+mod clock;
 mod ending;
 mod launching;
 mod model;
+mod oracle;
 mod pairs;
 
 use std::collections::HashMap;

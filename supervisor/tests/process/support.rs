@@ -10,10 +10,13 @@ use contract::Home;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The longest that any test waits for anything. A test fails at it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Lines of the log that a test shows when it fails.
 const END_MAX: usize = 40;
+
+/// Tries to delete a test's folder. After them it is left behind.
+const DELETIONS_MAX: u32 = 100;
 
 /// The program under test.
 pub const SUCTION_CUP: &str = env!("CARGO_BIN_EXE_suction-cup");
@@ -25,7 +28,7 @@ pub const UNLIMITED: [(&str, &str); 2] = [("SUCTION_CUP_CRASH_LIMIT", "1000"), (
 pub const ONE_LAUNCH: [(&str, &str); 1] = [("SUCTION_CUP_PROBATION_LAUNCHES", "1")];
 
 /// A script's last line for a Tentacle that runs for longer than any test looks at it.
-pub const STAY: &str = "exec sleep 25";
+pub const STAY: &str = "exec sleep 60";
 
 /// A line of a script that writes what Tentacle writes when it was confirmed.
 pub const PROVE: &str = ": >\"$OCTOPUS_TENTACLE_HOME/supervisor/$SUCTION_CUP_VERSION.proven\"";
@@ -127,6 +130,20 @@ impl Place {
         command.arg("--home").arg(self.home.path()).envs(settings.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         Running { place: self, child }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A child that was started in the last moment may still make a file in a folder that is just being deleted.
+        for _ in 0..DELETIONS_MAX {
+            match fs::remove_dir_all(self.folder.path()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                _ => return,
+            }
+        }
     }
 }
 

@@ -142,7 +142,9 @@ impl Notes {
         self.starts.push_back(Start { age: Duration::ZERO, place, after_change: self.changed });
         self.changed = false;
         let uncounted = self.counted.take() == Some((place, false));
-        let excused = self.excused.take() == Some(place);
+        // Memory counted it for the one that was replaced after the choice.
+        let replaced = uncounted && self.arrived[place];
+        let excused = self.excused.take() == Some(place) || replaced;
         self.unrunnable[place] = false;
         // As it was when the choice was made.
         let had_to_prove_itself = |known: &Disk| {

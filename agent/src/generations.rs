@@ -14,7 +14,7 @@ use crate::sys;
 /// The generations seen.
 pub(crate) struct Generations {
     path: PathBuf,
-    /// `Err`: the file is damaged, and nobody knows.
+    /// `Err`: the file could not be read or is damaged, and nobody knows. It is read again at each question.
     seen: Mutex<Result<BTreeMap<String, u64>, String>>,
 }
 
@@ -22,16 +22,16 @@ impl Generations {
     /// Reads the file in the folder of the work; one that is not there means none were seen.
     pub(crate) fn open(work: &Path) -> Self {
         let path = work.join("generations.json");
-        let seen = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(error.to_string()),
-        };
+        let seen = read(&path);
         Self { path, seen: Mutex::new(seen) }
     }
 
     fn seen(&self) -> MutexGuard<'_, Result<BTreeMap<String, u64>, String>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_err() {
+            *seen = read(&self.path);
+        }
+        seen
     }
 
     /// The highest generation seen from a portal; 0 when there was none.
@@ -74,6 +74,14 @@ impl Generations {
     }
 }
 
+fn read(path: &Path) -> Result<BTreeMap<String, u64>, String> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +108,19 @@ mod tests {
         assert!(generations.problem().is_some());
         assert_eq!(generations.check(&Thumbprint([1; 32]), 99).unwrap_err().kind, RefusalKind::Internal);
         assert!(generations.record(&Thumbprint([1; 32]), 99).is_err());
+    }
+
+    #[test]
+    fn a_file_that_can_be_read_again_is_no_problem_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, portal) = (folder.path().join("generations.json"), Thumbprint([1; 32]));
+        Generations::open(folder.path()).record(&portal, 5).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, "junk").unwrap();
+        let generations = Generations::open(folder.path());
+        assert!(generations.problem().is_some());
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(generations.problem(), None);
+        assert_eq!(generations.last(&portal), 5);
     }
 }

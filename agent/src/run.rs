@@ -71,7 +71,7 @@ pub fn run(options: &config::Run) -> anyhow::Result<TentacleExit> {
     if environment.supervisor_contract.is_some() {
         exit::keep_stderr_for_last_words();
     }
-    let version = own_version();
+    let version = own_version(environment.supervisor_version.as_deref());
     if let Some(chosen) = environment.supervisor_version.as_ref().filter(|chosen| **chosen != version.folder_name()) {
         tracing::error!(%version, chosen, "Suction Cup chose another version than this program says it is");
     }
@@ -90,10 +90,15 @@ pub fn run(options: &config::Run) -> anyhow::Result<TentacleExit> {
 }
 
 /// That of the package it was installed from; of its own build when it was not installed.
-fn own_version() -> Version {
+fn own_version(chosen: Option<&str>) -> Version {
     let folder = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
     let manifest = folder.and_then(|folder| package::Manifest::read(&folder).ok());
-    manifest.map(|manifest| manifest.version).unwrap_or_else(|| {
+    version_of(manifest.map(|manifest| manifest.version), chosen)
+}
+
+/// What the folder says, else what Suction Cup chose, which is that folder's name, else what this program was built as.
+fn version_of(installed: Option<Version>, chosen: Option<&str>) -> Version {
+    installed.or_else(|| chosen.and_then(Version::from_folder_name)).unwrap_or_else(|| {
         env!("CARGO_PKG_VERSION").parse().expect("a package of this workspace has a version that can be read")
     })
 }
@@ -197,5 +202,20 @@ async fn stop_work(agent: &Agent) {
     if !agent.works.drained(0, STOP_DRAIN).await {
         agent.works.cancel_all();
         agent.works.drained(0, STOP_DRAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_read_makes_no_other_version() {
+        let (one, two) = (Version::release(1, 0, 0), Version::release(2, 0, 0));
+        assert_eq!(version_of(Some(one.clone()), Some("2.0.0")), one);
+        assert_eq!(version_of(None, Some("2.0.0")), two);
+        let built: Version = env!("CARGO_PKG_VERSION").parse().unwrap();
+        assert_eq!(version_of(None, Some("02.0")), built, "not the name of a version's folder");
+        assert_eq!(version_of(None, None), built);
     }
 }

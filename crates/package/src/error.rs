@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use contract::{NameError, PackageId, Sha256, Version, VersionError};
 use zip::result::ZipError;
 
+use crate::manifest::ManifestError;
+
 /// Why an entry of a package is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -294,6 +296,28 @@ pub enum InstallError {
     Gone {
         /// The version.
         version: Version,
+    },
+    /// The version is not on this machine, and no package was given.
+    #[error("version {version} is not on this machine any more: send its package")]
+    NotInstalled {
+        /// The version.
+        version: Version,
+    },
+    /// The version is on this machine, and not as it was installed.
+    #[error("version {version} on this machine is damaged: send its package, which mends it")]
+    Damaged {
+        /// The version.
+        version: Version,
+        /// What is wrong.
+        source: ManifestError,
+    },
+    /// A folder of the version's name was made from something else.
+    #[error("the folder of version {version} says that it holds {recorded}: send the package of version {version}")]
+    OtherRecord {
+        /// The version that the folder is named by.
+        version: Version,
+        /// Id and version in its record.
+        recorded: String,
     },
     /// `<version>`, `<version>_1` … are all taken.
     #[error("{folder} and {copies} copies of it exist: delete some")]

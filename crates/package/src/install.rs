@@ -149,6 +149,27 @@ pub fn stage_tentacle(home: &Home, mut package: Verified) -> Result<Staged, Inst
     Ok(Staged { home: home.clone(), version, sha256, incoming })
 }
 
+/// Finds a Tentacle version that is installed already, without its package: every file is verified against the record
+/// that the version carries. For going to a version that ran here before, where no bytes have to move.
+pub fn stage_installed(home: &Home, version: &Version) -> Result<Staged, InstallError> {
+    let folder = home.tentacle(version);
+    match fs::symlink_metadata(&folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(InstallError::disk("look at", folder)(error));
+        }
+        Ok(_) | Err(_) => return Err(InstallError::NotInstalled { version: version.clone() }),
+    }
+    let damaged = |source| InstallError::Damaged { version: version.clone(), source };
+    let manifest = Manifest::read(&folder).map_err(damaged)?;
+    if manifest.version != *version || manifest.id.tentacle_runtime().is_none() {
+        let recorded = format!("{} {}", manifest.id, manifest.version);
+        return Err(InstallError::OtherRecord { version: version.clone(), recorded });
+    }
+    manifest.verify(&folder).map_err(damaged)?;
+    Ok(Staged { home: home.clone(), version: version.clone(), sha256: manifest.sha256, incoming: None })
+}
+
 fn check_tentacle(home: &Home, package: &Verified) -> Result<(), InstallError> {
     let id = package.id().clone();
     let machine = sys::current_runtime();
@@ -244,8 +265,10 @@ fn place(home: &Home, version: &Version, sha256: Sha256, incoming: &Incoming) ->
 }
 
 /// The verdicts on a version that keep it from being chosen or count its launches: the word of the mark, and its file.
+/// In the order in which they are cleared: the count goes first, so that whatever is chosen between two steps has all its
+/// launches.
 fn verdict_files(home: &Home, version: &Version) -> [(&'static str, PathBuf); 3] {
-    [("rejected", home.rejected(version)), ("withdrawn", home.withdrawn(version)), ("launches", home.launches(version))]
+    [("launches", home.launches(version)), ("rejected", home.rejected(version)), ("withdrawn", home.withdrawn(version))]
 }
 
 fn clear_verdicts(home: &Home, version: &Version) -> Result<(), InstallError> {
@@ -256,7 +279,7 @@ fn clear_verdicts(home: &Home, version: &Version) -> Result<(), InstallError> {
 }
 
 pub(crate) fn refuse_verdicts(home: &Home, version: &Version) -> Result<(), InstallError> {
-    for (mark, path) in verdict_files(home, version) {
+    for (mark, path) in verdict_files(home, version).into_iter().rev() {
         match fs::symlink_metadata(&path) {
             Ok(_) => return Err(InstallError::Verdict { version: version.clone(), mark }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

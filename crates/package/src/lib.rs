@@ -30,7 +30,8 @@ pub use digest::{sha256_bytes, sha256_file};
 pub use error::{InstallError, PackageError, Refusal};
 pub use home::{ensure_private_folder, prepare_home};
 pub use install::{
-    Authority, Installed, Outcome, Staged, Verified, install_application, open_hashed, stage_tentacle, verify,
+    Authority, Installed, Outcome, Staged, Verified, install_application, open_hashed, stage_installed, stage_tentacle,
+    verify,
 };
 pub use limits::Limits;
 pub use manifest::{FileRecord, Manifest, ManifestError};

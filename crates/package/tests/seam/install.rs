@@ -9,7 +9,7 @@ use crate::common::{Bench, mode, v, verify};
 use contract::{EnvironmentName, Home, Sha256};
 use package::{
     Authority, BundleOutcome, InstallError, Limits, Manifest, Outcome, PackageError, find_scripts, install_application,
-    install_tentacle_bundle, retain_tentacles, stage_tentacle, sweep_incoming,
+    install_tentacle_bundle, retain_tentacles, stage_installed, stage_tentacle, sweep_incoming,
 };
 
 fn install(bench: &Bench, package: &Path) -> Result<Outcome, InstallError> {
@@ -128,6 +128,63 @@ fn a_version_that_vanishes_before_it_is_armed_again_is_no_success() {
     let staged = bench.stage(&package).unwrap();
     fs::remove_dir_all(bench.home.tentacle(&v("1.0"))).unwrap();
     assert!(matches!(staged.arm(Authority::Commanded), Err(InstallError::Gone { .. })));
+}
+
+#[test]
+fn an_installed_version_is_armed_again_without_its_package() {
+    let bench = Bench::new();
+    install(&bench, &bench.tentacle("1.0.0", "a")).unwrap();
+    mark_all(&bench);
+    let before = bench.tree();
+    let staged = stage_installed(&bench.home, &v("1.0")).unwrap();
+    assert_eq!(bench.tree(), before, "staging alone changes nothing");
+    assert_eq!(staged.arm(Authority::Commanded).unwrap().outcome, Outcome::AlreadyThere);
+    let left: Vec<_> = bench.tree().into_iter().filter(|path| path.starts_with("supervisor/")).collect();
+    assert_eq!(left, ["supervisor/1.0.0.proven", "supervisor/2.0.0.rejected"]);
+}
+
+#[test]
+fn a_version_that_is_gone_or_damaged_is_not_armed_without_its_package() {
+    let bench = Bench::new();
+    let (version, program) = (v("1.0"), bench.home.tentacle_program(&v("1.0")));
+    assert!(matches!(stage_installed(&bench.home, &version), Err(InstallError::NotInstalled { .. })));
+    let package = bench.tentacle("1.0.0", "a");
+    install(&bench, &package).unwrap();
+    mark_all(&bench);
+    let staged = stage_installed(&bench.home, &version).unwrap();
+    fs::write(&program, "#!/bin/sh\n# b\n").unwrap();
+    let marks = bench.tree();
+    assert!(matches!(stage_installed(&bench.home, &version), Err(InstallError::Damaged { .. })));
+    assert!(matches!(staged.arm(Authority::Commanded), Err(InstallError::Gone { .. })), "it is looked at again");
+    assert_eq!(bench.tree(), marks, "no verdict was touched");
+
+    install(&bench, &package).unwrap();
+    fs::remove_file(&program).unwrap();
+    assert!(matches!(stage_installed(&bench.home, &version), Err(InstallError::Damaged { .. })));
+    fs::remove_file(bench.home.tentacle(&version).join(Home::MANIFEST)).unwrap();
+    assert!(matches!(stage_installed(&bench.home, &version), Err(InstallError::Damaged { .. })));
+
+    install(&bench, &package).unwrap();
+    fs::rename(bench.home.tentacle(&version), bench.home.tentacle(&v("1.1"))).unwrap();
+    assert!(matches!(stage_installed(&bench.home, &version), Err(InstallError::NotInstalled { .. })));
+    assert!(matches!(stage_installed(&bench.home, &v("1.1")), Err(InstallError::OtherRecord { .. })));
+}
+
+#[test]
+fn the_count_of_launches_is_cleared_before_what_keeps_a_version_from_being_chosen() {
+    let bench = Bench::new();
+    let package = bench.tentacle("1.0.0", "a");
+    install(&bench, &package).unwrap();
+    let (home, version) = (&bench.home, v("1.0"));
+    for blocked in [home.rejected(&version), home.withdrawn(&version)] {
+        mark_all(&bench);
+        fs::remove_file(&blocked).unwrap();
+        // It cannot be cleared: the installer is held up here as by a power cut.
+        fs::create_dir_all(blocked.join("full")).unwrap();
+        bench.stage(&package).unwrap().arm(Authority::Commanded).unwrap_err();
+        assert!(blocked.exists() && !home.launches(&version).exists());
+        fs::remove_dir_all(&blocked).unwrap();
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod run;
 mod agent;
 mod service;
 
+mod arm;
 mod confirm;
 mod generations;
 mod status;

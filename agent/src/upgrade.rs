@@ -2,15 +2,15 @@
 //!
 //! The rename that arms comes last: whatever is refused, fails or is cancelled before it leaves nothing behind.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::{Home, Thumbprint, Version};
+use contract::{Sha256, Thumbprint};
 use octopus_proto::{LogLevel, Refusal, RefusalKind, UpgradeOrder, WorkState};
-use package::{Authority, InstallError, Staged, Verified, clear_mark, set_mark, stage_tentacle};
+use package::{InstallError, Staged, Verified, stage_installed, stage_tentacle};
 
 use crate::agent::Agent;
+use crate::arm::{ArmError, arm};
 use crate::config::Settings;
 use crate::install::{InstallFailure, verify};
 use crate::log::{Log as _, chain};
@@ -30,12 +30,18 @@ enum UpgradeFailure {
     Busy { waited_ms: u128, work: String },
     #[error("it was cancelled")]
     Cancelled,
-    #[error("the new version could not be put in its place")]
-    Arm(#[source] InstallError),
-    #[error("could not {step} of version {version}")]
-    Verdict { step: &'static str, version: Version, source: io::Error },
+    #[error(transparent)]
+    Arm(#[from] ArmError),
     #[error("Tentacle failed while upgrading")]
     Thread(#[from] tokio::task::JoinError),
+}
+
+/// What an order is carried out with.
+enum Source {
+    /// A package that was uploaded. It is kept from the clean-up of uploads until the end.
+    Package(Box<Verified>, InUse),
+    /// The version is installed already, intact.
+    Installed(Staged),
 }
 
 /// Checks an order of `portal`. When it returns well the order and its generation are on the disk and it is being carried
@@ -60,8 +66,7 @@ async fn accept_to_the_end(agent: Arc<Agent>, order: UpgradeOrder, portal: Thumb
         let sentence = format!("version {} is running, not {}", agent.version, order.expected);
         return Err(Refusal::new(RefusalKind::VersionChanged, sentence));
     }
-    let in_use = agent.uploads.in_use(order.package);
-    let package = check_package(agent, &order).await?;
+    let source = check_source(agent, &order).await?;
     agent.generations.check(&portal, order.generation)?;
     check_successor(agent)?;
     let write_down = {
@@ -71,16 +76,33 @@ async fn accept_to_the_end(agent: Arc<Agent>, order: UpgradeOrder, portal: Thumb
     let written = tokio::task::spawn_blocking(write_down).await;
     let Some(job) = written.map_err(|error| internal("write down the order", &error))?? else { return Ok(()) };
     tracing::info!(from = %agent.version, to = %order.version, ticket = %order.ticket, by = %portal, "upgrade accepted");
-    tokio::spawn(carry_out(Arc::clone(agent), order, package, job, in_use));
+    tokio::spawn(carry_out(Arc::clone(agent), order, source, job));
     Ok(())
 }
 
-async fn check_package(agent: &Agent, order: &UpgradeOrder) -> Result<Verified, Refusal> {
-    let bad = |sentence: String| Refusal::new(RefusalKind::BadPackage, sentence);
-    if !agent.uploads.package(order.package).is_file() {
-        return Err(bad(format!("the package {} is not on this machine: upload it first", order.package)));
+async fn check_source(agent: &Agent, order: &UpgradeOrder) -> Result<Source, Refusal> {
+    if order.version == agent.version {
+        return Err(bad(format!("version {} is what runs already", order.version)));
     }
-    let package = verify(&agent.uploads, order.package).await.map_err(|error: InstallFailure| bad(chain(&error)))?;
+    match order.package {
+        Some(sha256) => {
+            let in_use = agent.uploads.in_use(sha256);
+            Ok(Source::Package(Box::new(check_package(agent, order, sha256).await?), in_use))
+        }
+        None => {
+            let (home, version) = (agent.home.clone(), order.version.clone());
+            let staged = tokio::task::spawn_blocking(move || stage_installed(&home, &version)).await;
+            let staged = staged.map_err(|error| internal("look at the installed version", &error))?;
+            Ok(Source::Installed(staged.map_err(|error| bad(chain(&error)))?))
+        }
+    }
+}
+
+async fn check_package(agent: &Agent, order: &UpgradeOrder, sha256: Sha256) -> Result<Verified, Refusal> {
+    if !agent.uploads.package(sha256).is_file() {
+        return Err(bad(format!("the package {sha256} is not on this machine: upload it first")));
+    }
+    let package = verify(&agent.uploads, sha256).await.map_err(|error: InstallFailure| bad(chain(&error)))?;
     let runtime = package::current_runtime();
     if package.id().tentacle_runtime().is_none_or(|offered| !offered.eq_ignore_ascii_case(runtime)) {
         return Err(bad(format!("{} is not a Tentacle package for {runtime}", package.id())));
@@ -88,10 +110,11 @@ async fn check_package(agent: &Agent, order: &UpgradeOrder) -> Result<Verified, 
     if *package.version() != order.version {
         return Err(bad(format!("the package holds version {}, not {}", package.version(), order.version)));
     }
-    if order.version == agent.version {
-        return Err(bad(format!("version {} is what runs already", order.version)));
-    }
     Ok(package)
+}
+
+fn bad(sentence: String) -> Refusal {
+    Refusal::new(RefusalKind::BadPackage, sentence)
 }
 
 /// Makes sure that the next Tentacle finds what it cannot start without: this one has had it in memory since its own
@@ -120,9 +143,9 @@ fn write_down(
     Ok(Some(job))
 }
 
-async fn carry_out(agent: Arc<Agent>, order: UpgradeOrder, package: Verified, job: Arc<Job>, _in_use: InUse) {
+async fn carry_out(agent: Arc<Agent>, order: UpgradeOrder, source: Source, job: Arc<Job>) {
     job.info(&format!("Upgrading Tentacle {} to {}", agent.version, order.version));
-    let result = stage_drain_arm(&agent, &order, package, &job).await;
+    let result = stage_drain_arm(&agent, &order, source, &job).await;
     let state = match result {
         Ok(()) => {
             job.info("The new version is armed; this Tentacle ends now");
@@ -163,17 +186,29 @@ async fn carry_out(agent: Arc<Agent>, order: UpgradeOrder, package: Verified, jo
 async fn stage_drain_arm(
     agent: &Arc<Agent>,
     order: &UpgradeOrder,
-    package: Verified,
+    source: Source,
     job: &Arc<Job>,
 ) -> Result<(), UpgradeFailure> {
-    let home = agent.home.clone();
-    let stage = move || stage_tentacle(&home, package).map_err(UpgradeFailure::Stage);
-    let staged = tokio::task::spawn_blocking(stage).await??;
-    job.info("Unpacked beside the running version");
+    let (staged, _in_use) = match source {
+        Source::Package(package, in_use) => {
+            let home = agent.home.clone();
+            let stage = move || stage_tentacle(&home, *package).map_err(UpgradeFailure::Stage);
+            let staged = tokio::task::spawn_blocking(stage).await??;
+            job.info("Unpacked beside the running version");
+            (staged, Some(in_use))
+        }
+        Source::Installed(staged) => {
+            job.info("It is installed beside the running version, intact");
+            (staged, None)
+        }
+    };
     drain(agent, order, job).await?;
     let (home, running, job) = (agent.home.clone(), agent.version.clone(), Arc::clone(job));
     let arm = move || {
-        if job.cancelled().is_cancelled() { Err(UpgradeFailure::Cancelled) } else { arm(&home, staged, &running) }
+        if job.cancelled().is_cancelled() {
+            return Err(UpgradeFailure::Cancelled);
+        }
+        Ok(arm(&home, staged, &running)?)
     };
     tokio::task::spawn_blocking(arm).await?
 }
@@ -196,78 +231,6 @@ async fn drain(agent: &Agent, order: &UpgradeOrder, job: &Job) -> Result<(), Upg
     Err(UpgradeFailure::Busy { waited_ms: limit.as_millis(), work })
 }
 
-/// Arms a version. Every newer one is marked withdrawn, the newest last: until then that one is still chosen, so a power
-/// cut between two of the steps leaves the machine with what it runs now.
-fn arm(home: &Home, staged: Staged, running: &Version) -> Result<(), UpgradeFailure> {
-    let version = staged.version().clone();
-    staged.arm(Authority::Commanded).map_err(UpgradeFailure::Arm)?;
-    let failed = |step, version: &Version| {
-        let version = version.clone();
-        move |source| UpgradeFailure::Verdict { step, version, source }
-    };
-    if version < *running {
-        // It was proven as a newer one's predecessor; now it has to prove itself again.
-        clear_mark(&home.proven(&version)).map_err(failed("remove the proof", &version))?;
-    }
-    let mut newer = home.installed_tentacles().map_err(failed("look for newer versions than that", &version))?;
-    newer.retain(|installed| *installed > version);
-    for newer in newer.iter().rev() {
-        set_mark(&home.withdrawn(newer)).map_err(failed("write the withdrawal", newer))?;
-    }
-    Ok(())
-}
-
 fn internal(step: &str, error: &dyn std::fmt::Display) -> Refusal {
     Refusal::new(RefusalKind::Internal, format!("could not {step}: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::{self, File};
-
-    use package::{Limits, pack_tentacle};
-
-    use super::*;
-
-    fn install(home: &Home, versions: &[Version]) {
-        for version in versions {
-            arm(home, stage(home, version), version).unwrap();
-        }
-    }
-
-    fn stage(home: &Home, version: &Version) -> Staged {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("program");
-        fs::write(&program, format!("program {version}")).unwrap();
-        let path = pack_tentacle(package::current_runtime(), version, &program, folder.path()).unwrap();
-        stage_tentacle(home, package::verify(&path, None, &Limits::default()).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn going_back_withdraws_every_newer_version_and_takes_the_proof_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::new(folder.path());
-        let versions = [1, 2, 3].map(|major| Version::release(major, 0, 0));
-        install(&home, &versions);
-        for version in &versions {
-            File::create(home.proven(version)).unwrap();
-        }
-        File::create(home.rejected(&versions[0])).unwrap();
-        arm(&home, stage(&home, &versions[0]), &versions[2]).unwrap();
-        let verdicts = versions.map(|version| contract::Verdicts::read(&home, &version));
-        assert!(!verdicts[0].proven && !verdicts[0].is_marked_bad());
-        assert!(verdicts[1].withdrawn && verdicts[2].withdrawn);
-    }
-
-    #[test]
-    fn going_forward_withdraws_nothing_and_leaves_the_running_version_proven() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::new(folder.path());
-        let versions = [1, 2].map(|major| Version::release(major, 0, 0));
-        install(&home, &versions[..1]);
-        File::create(home.proven(&versions[0])).unwrap();
-        arm(&home, stage(&home, &versions[1]), &versions[0]).unwrap();
-        let verdicts = versions.map(|version| contract::Verdicts::read(&home, &version));
-        assert!(verdicts[0].proven && !verdicts[0].withdrawn && !verdicts[1].withdrawn);
-    }
 }

@@ -18,7 +18,7 @@ fn newer() -> Version {
 fn order(ticket: &str, package: Sha256, generation: u64) -> UpgradeOrder {
     UpgradeOrder {
         ticket: ticket.parse().unwrap(),
-        package,
+        package: Some(package),
         version: newer(),
         generation,
         expected: env!("CARGO_PKG_VERSION").parse().unwrap(),
@@ -78,8 +78,8 @@ async fn every_order_that_is_refused_leaves_nothing() {
     let cases = [
         (UpgradeOrder { expected, ..good.clone() }, RefusalKind::VersionChanged),
         (UpgradeOrder { version: version.clone(), ..good.clone() }, RefusalKind::BadPackage),
-        (UpgradeOrder { package: Sha256([1; 32]), ..good.clone() }, RefusalKind::BadPackage),
-        (UpgradeOrder { package: ordinary, version, ..good.clone() }, RefusalKind::BadPackage),
+        (UpgradeOrder { package: Some(Sha256([1; 32])), ..good.clone() }, RefusalKind::BadPackage),
+        (UpgradeOrder { package: Some(ordinary), version, ..good.clone() }, RefusalKind::BadPackage),
         (UpgradeOrder { generation: 0, ..good.clone() }, RefusalKind::StaleGeneration),
     ];
     for (order, kind) in cases {

@@ -9,9 +9,10 @@ use crate::{DecodeError, InstanceId, Ticket, decode, wire};
 pub struct UpgradeOrder {
     /// The ticket that the progress is watched under.
     pub ticket: Ticket,
-    /// The digest of the Tentacle package, which must have been uploaded.
-    pub package: Sha256,
-    /// The version that the package must have.
+    /// The digest of the Tentacle package, which must have been uploaded; `None` where the version is installed there
+    /// already.
+    pub package: Option<Sha256>,
+    /// The version that the package must have, or that is installed.
     pub version: Version,
     /// Higher than every generation that this portal has sent to this machine before.
     pub generation: u64,
@@ -43,7 +44,7 @@ impl From<UpgradeOrder> for wire::UpgradeRequest {
     fn from(order: UpgradeOrder) -> Self {
         Self {
             ticket: order.ticket.into(),
-            package: order.package.0.to_vec(),
+            package: order.package.map(|package| package.0.to_vec()).unwrap_or_default(),
             version: order.version.to_string(),
             generation: order.generation,
             expected: order.expected.to_string(),
@@ -56,9 +57,10 @@ impl TryFrom<wire::UpgradeRequest> for UpgradeOrder {
     type Error = DecodeError;
 
     fn try_from(request: wire::UpgradeRequest) -> Result<Self, Self::Error> {
+        let digest = Some(&request.package).filter(|bytes| !bytes.is_empty());
         Ok(Self {
             ticket: request.ticket.parse()?,
-            package: decode::sha256("package", &request.package)?,
+            package: digest.map(|bytes| decode::sha256("package", bytes)).transpose()?,
             version: decode::version("version", &request.version)?,
             generation: request.generation,
             expected: decode::version("expected", &request.expected)?,
@@ -115,13 +117,18 @@ mod tests {
     fn orders_survive_the_wire() {
         let order = UpgradeOrder {
             ticket: "t".parse().unwrap(),
-            package: Sha256([1; 32]),
+            package: Some(Sha256([1; 32])),
             version: Version::release(2, 0, 0),
             generation: 3,
             expected: Version::release(1, 0, 0),
             drain_ms: 4,
         };
-        assert_eq!(UpgradeOrder::try_from(wire::UpgradeRequest::from(order.clone())), Ok(order));
+        for package in [order.package, None] {
+            let order = UpgradeOrder { package, ..order.clone() };
+            assert_eq!(UpgradeOrder::try_from(wire::UpgradeRequest::from(order.clone())), Ok(order));
+        }
+        let half = wire::UpgradeRequest { package: vec![1; 16], ..order.into() };
+        assert!(UpgradeOrder::try_from(half).is_err(), "half a digest is not none");
         let confirm = Confirm { instance_id: "i".parse().unwrap(), version: Version::release(1, 0, 0) };
         assert_eq!(Confirm::try_from(wire::ConfirmRequest::from(confirm.clone())), Ok(confirm));
         let change = TrustChange { add: vec![Thumbprint([1; 32])], remove: vec![Thumbprint([2; 32])] };

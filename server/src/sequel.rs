@@ -8,7 +8,7 @@ use contract::{Rejection, Version};
 use crate::clock::Timestamp;
 use crate::ids::MachineId;
 use crate::model::{Contact, Facts, Report};
-use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine};
+use crate::rollout::state::{PhaseKind, Return, Rollout, RolloutMachine};
 
 /// What became of a machine since.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,16 +52,19 @@ pub enum Found {
 }
 
 impl Found {
-    fn of(report: &Report, target: &Version) -> Self {
+    fn of(report: &Report, target: &Version, back: Option<&Return>) -> Self {
         let verdicts = report.verdicts(target).unwrap_or_default();
+        let gave_up = || match verdicts.rejected.filter(|_| !verdicts.proven) {
+            Some(kind) => Self::FellBack(kind),
+            None => Self::NotUpgraded,
+        };
         match report.version.cmp(target) {
             std::cmp::Ordering::Equal if verdicts.proven => Self::Upgraded,
             std::cmp::Ordering::Equal => Self::Unproven,
+            // What an undo was to take back is newer, and no success.
+            std::cmp::Ordering::Greater if back.is_some_and(|back| back.from == report.version) => gave_up(),
             std::cmp::Ordering::Greater => Self::Newer,
-            std::cmp::Ordering::Less => match verdicts.rejected.filter(|_| !verdicts.proven) {
-                Some(kind) => Self::FellBack(kind),
-                None => Self::NotUpgraded,
-            },
+            std::cmp::Ordering::Less => gave_up(),
         }
     }
 
@@ -83,7 +86,7 @@ pub fn sequel(machine: &RolloutMachine, target: &Version, facts: Option<&Facts>)
         Contact::Silent { reason } | Contact::Refused { reason } => Some(reason.clone()),
     };
     let heard = facts.report.as_ref().filter(|report| report.at >= machine.since).map(|report| Sequel::Heard {
-        found: Found::of(report, target),
+        found: Found::of(report, target, machine.back.as_ref()),
         version: report.version.clone(),
         at: report.at,
         silence: silence.clone(),
@@ -144,7 +147,9 @@ impl Sequel {
                 format!("It answered since: it gave {target} up, because {why}, and runs {version}.")
             }
             Found::Newer => format!("It answered since: it runs {version}, which is newer."),
-            Found::NotUpgraded => format!("It answered since: it runs {version}, so it was not upgraded."),
+            Found::NotUpgraded => {
+                format!("It answered since: it runs {version}, so it is not where it was to be brought.")
+            }
         };
         match silence {
             Some(reason) => format!("{found} Now it is silent again: {}", stopped(reason)),
@@ -162,16 +167,22 @@ fn stopped(reason: &str) -> String {
 pub fn tally(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> String {
     let sequels = rollout.machines.iter().filter(|machine| machine.phase.kind() == PhaseKind::Lost);
     let sequels: Vec<Option<Sequel>> =
-        sequels.map(|machine| sequel(machine, &rollout.target, facts.get(&machine.machine))).collect();
+        sequels.map(|machine| sequel(machine, machine.target(&rollout.target), facts.get(&machine.machine))).collect();
     let heard = sequels.iter().flatten().filter(|sequel| sequel.heard_at().is_some()).count();
     let upgraded = sequels.iter().flatten().filter(|sequel| sequel.is_well()).count();
-    let target = &rollout.target;
+    let at = match rollout.undo_of {
+        Some(_) => "where it was to be brought back to".to_owned(),
+        None => format!("at {} or newer", rollout.target),
+    };
     match (sequels.len(), heard, upgraded) {
         (_, 0, _) => String::new(),
-        (1, _, 1) => format!("The lost one answered since, and is at {target} or newer."),
-        (1, _, _) => format!("The lost one answered since, and is not well at {target}."),
+        (1, _, 1) => format!("The lost one answered since, and is {at}."),
+        (1, _, _) => match rollout.undo_of {
+            Some(_) => format!("The lost one answered since, and is not {at}."),
+            None => format!("The lost one answered since, and is not well at {}.", rollout.target),
+        },
         (lost, heard, upgraded) => {
-            format!("Of the {lost} lost, {heard} answered since; well at {target} or newer: {upgraded}.")
+            format!("Of the {lost} lost, {heard} answered since; well {at}: {upgraded}.")
         }
     }
 }
@@ -204,6 +215,8 @@ mod tests {
             deadline: None,
             attempt: 1,
             from: Some(version(0)),
+            previous: Some(version(0)),
+            back: None,
             tried_at: None,
             was_away: false,
             wave: 0,
@@ -263,7 +276,10 @@ mod tests {
                 "It answered since: it gave 2026.4.1 up, because that crashed, and runs 2026.4.0.",
             ),
             (facts(150, 2, Contact::Answered, PROVEN), "It answered since: it runs 2026.4.2, which is newer."),
-            (facts(150, 0, Contact::Answered, nothing), "It answered since: it runs 2026.4.0, so it was not upgraded."),
+            (
+                facts(150, 0, Contact::Answered, nothing),
+                "It answered since: it runs 2026.4.0, so it is not where it was to be brought.",
+            ),
             (
                 facts(150, 1, silent(), PROVEN),
                 "It answered since: it runs 2026.4.1, which is proven. Now it is silent again: no route.",

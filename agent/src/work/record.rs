@@ -29,7 +29,9 @@ impl Record {
     pub(crate) fn of_upgrade(order: &UpgradeOrder) -> Self {
         let UpgradeOrder { ticket: _, package, version, generation, expected, drain_ms } = order;
         let description = format!("Upgrade Tentacle {expected} to {version}");
-        let texts = [package.to_string(), version.to_string(), expected.to_string()];
+        // An order without a package has a word in its place.
+        let package = package.map_or_else(|| "installed".to_owned(), |package| package.to_string());
+        let texts = [package, version.to_string(), expected.to_string()];
         Self::new(description, &("upgrade", texts, generation, drain_ms))
     }
 

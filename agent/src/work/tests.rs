@@ -246,7 +246,7 @@ async fn a_closed_gate_takes_no_new_work_but_knows_the_old() {
     fixture.run("t1", package).await;
     let order = octopus_proto::UpgradeOrder {
         ticket: "u1".parse().unwrap(),
-        package,
+        package: Some(package),
         version: Version::release(2, 0, 0),
         generation: 1,
         expected: Version::release(1, 0, 0),

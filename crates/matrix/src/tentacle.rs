@@ -152,7 +152,8 @@ impl Real {
         }
         let ticket = format!("matrix-{attempt}").parse().ok().context("a ticket")?;
         let (version, expected) = (new(), old());
-        let order = UpgradeOrder { ticket, package: sha256, version, generation: attempt, expected, drain_ms: 1000 };
+        let order =
+            UpgradeOrder { ticket, package: Some(sha256), version, generation: attempt, expected, drain_ms: 1000 };
         client.upgrade(wire::UpgradeRequest::from(order)).await?;
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::db::facts::facts_of;
 use crate::db::machine_holds::hold_get;
 use crate::db::machines::machine_get;
 use crate::db::rollout_events::{Event, event_list};
-use crate::db::rollouts::{rollout_count, rollout_get, rollout_list};
+use crate::db::rollouts::{rollout_count, rollout_get, rollout_list, rollout_undo_of};
 use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::model::Facts;
@@ -31,6 +31,7 @@ use crate::rollout::hindrance::Hold;
 use crate::rollout::orchestrator::why;
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutWave};
 use crate::rollout::strategy::{Amount, Strategy};
+use crate::rollout::undo::{Undo, rollout_undo};
 use crate::sequel::{may_have_sequel, sequel, tally};
 
 /// The list. On a page there are at most a hundred, because each carries all its machines.
@@ -40,6 +41,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/rollouts", get(list).post(create))
         .route("/rollouts/{id}", get(one))
+        .route("/rollouts/{id}/undo", post(undo))
         .route("/rollouts/{id}/cancel", act(|_| Ok(Hand::Cancel)))
         .route("/machines/{id}/hold", get(hold).put(hold_put).delete(hold_delete))
         .route("/rollouts/{id}/start", act(|_| Ok(Hand::StartNow)))
@@ -68,6 +70,7 @@ fn resource(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
         "SpaceId": rollout.space,
         "TaskId": rollout.task,
         "TargetVersion": rollout.target.to_string(),
+        "UndoOf": rollout.undo_of,
         "Strategy": rollout.strategy,
         "Waves": rollout.waves.iter().enumerate().map(|(at, row)| wave(at, row, rollout)).collect::<Vec<_>>(),
         "OpenWave": rollout.open_wave + 1,
@@ -94,6 +97,7 @@ fn resource(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
             "Pause": format!("{link}/pause"),
             "Resume": format!("{link}/resume"),
             "Retry": format!("{link}/retry"),
+            "Undo": format!("{link}/undo"),
             "Task": format!("{space}/tasks/{}", rollout.task),
         },
     })
@@ -131,6 +135,7 @@ async fn whole(app: &App, space: SpaceId, id: RolloutId) -> Result<Value, ApiErr
             value["Why"] = json!(why.get(&row.machine).map(|why| sentence(why)));
         }
     }
+    value["UndoneBy"] = json!(rollout_undo_of(&mut conn, rollout.id).await?);
     let events = event_list(&mut conn, rollout.id).await?;
     let event = |event: Event| {
         json!({
@@ -146,7 +151,8 @@ async fn whole(app: &App, space: SpaceId, id: RolloutId) -> Result<Value, ApiErr
 }
 
 fn machine(row: &RolloutMachine, rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> Value {
-    let later = sequel(row, &rollout.target, facts.get(&row.machine));
+    let target = row.target(&rollout.target);
+    let later = sequel(row, target, facts.get(&row.machine));
     json!({
         "Wave": row.wave + 1,
         "MachineId": row.machine,
@@ -155,9 +161,10 @@ fn machine(row: &RolloutMachine, rollout: &Rollout, facts: &HashMap<MachineId, F
         "PhaseSince": row.since.rfc3339(),
         "DeadlineAt": row.deadline.map(|at| at.rfc3339()),
         "Reason": row.phase.reason(),
-        "Later": later.map(|sequel| sequel.sentence(&rollout.target)),
+        "Later": later.map(|sequel| sequel.sentence(target)),
         "FromVersion": row.from.as_ref().map(ToString::to_string),
-        "ToVersion": rollout.target.to_string(),
+        "ToVersion": target.to_string(),
+        "PreviousVersion": row.previous.as_ref().map(ToString::to_string),
         "Attempt": row.attempt,
     })
 }
@@ -317,6 +324,25 @@ async fn hand(
     Ok(Json(whole(&app, space, id).await?))
 }
 
+/// Brings back what a rollout changed. The answer is the rollout that does it: 201 where it was made just now, 200 where
+/// it was there already.
+async fn undo(
+    State(app): State<App>,
+    ApiUser(user): ApiUser,
+    Space(space): Space,
+    Id(id): Id<RolloutId>,
+    bytes: Bytes,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let body = if bytes.is_empty() { json!({}) } else { serde_json::from_slice(&bytes).map_err(super::bad)? };
+    let body: HandBody = bind(body)?;
+    let who = Who { name: &user.username, why: &body.reason };
+    let (status, undo) = match rollout_undo(&app, space, id, who).await? {
+        Undo::Made(undo) => (StatusCode::CREATED, undo),
+        Undo::Known(undo) => (StatusCode::OK, undo),
+    };
+    Ok((status, Json(whole(&app, space, undo.id).await?)))
+}
+
 /// The handler of `POST /rollouts/{id}/<word>`. A body is not needed where nothing has to be said.
 fn act(make: impl Fn(&HandBody) -> Result<Hand, ApiError> + Clone + Send + Sync + 'static) -> MethodRouter<App> {
     post(async move |State(app): State<App>, user: ApiUser, space: Space, id: Id<RolloutId>, bytes: Bytes| {
@@ -334,7 +360,9 @@ impl From<RolloutError> for ApiError {
         let sentence = sentence(&error.to_string());
         match error {
             RolloutError::NoRollout { id } => Self::not_found(format!("The rollout {id}")),
-            RolloutError::Over { .. } | RolloutError::NotWaiting { .. } => Self::conflict(sentence),
+            RolloutError::Over { .. } | RolloutError::NotWaiting { .. } | RolloutError::NothingToUndo { .. } => {
+                Self::conflict(sentence)
+            }
             RolloutError::Db(error) => error.into(),
             RolloutError::NothingBundled
             | RolloutError::NoPackage { .. }

@@ -9,7 +9,9 @@ use super::{Connection, DbError};
 use crate::clock::Timestamp;
 use crate::db::rollout_waves::{waves_insert, waves_list};
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use crate::rollout::state::{Phase, Rollout, RolloutMachine, RolloutState, RolloutWave, WaitReason};
+use crate::rollout::state::{
+    Phase, Return, Rollout, RolloutMachine, RolloutState, RolloutWave, SkipReason, WaitReason,
+};
 use crate::rollout::strategy::{CutWave, Strategy};
 
 /// The name of the setting that holds the highest generation this portal ever issued.
@@ -24,6 +26,8 @@ pub struct NewRollout {
     pub task: TaskId,
     /// The version wished for.
     pub target: Version,
+    /// The rollout that it undoes.
+    pub undo_of: Option<RolloutId>,
     /// What was asked for, as JSON.
     pub selection: String,
     /// How it goes about its machines.
@@ -57,6 +61,10 @@ pub struct NewRolloutMachine {
     pub from: Option<Version>,
     /// Its wave, from 0.
     pub wave: usize,
+    /// In an undo: the way that it goes.
+    pub back: Option<Return>,
+    /// Why it is left as it is from the start.
+    pub skipped: Option<SkipReason>,
 }
 
 /// A Tentacle package of a rollout.
@@ -107,6 +115,7 @@ struct Row {
     strategy: String,
     open_wave: i64,
     start_at: Option<Timestamp>,
+    undo_of: Option<RolloutId>,
 }
 
 #[derive(FromRow)]
@@ -119,6 +128,9 @@ struct MachineRow {
     deadline_at: Option<Timestamp>,
     attempt: i64,
     from_version: Option<String>,
+    previous_version: Option<String>,
+    return_from: Option<String>,
+    return_to: Option<String>,
     tried_at: Option<Timestamp>,
     was_away: bool,
     revision: i64,
@@ -132,8 +144,8 @@ const SELECT: &str = "SELECT r.* FROM rollouts r";
 pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<RolloutId, DbError> {
     let id: RolloutId = sqlx::query_scalar(
         "INSERT INTO rollouts (space_id, task_id, target_version, selection, max_in_flight, failure_budget, created_by,
-                               created_at, state, state_since, strategy, start_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $10, $11) RETURNING id",
+                               created_at, state, state_since, strategy, start_at, undo_of)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $10, $11, $12) RETURNING id",
     )
     .bind(new.space)
     .bind(new.task)
@@ -146,26 +158,28 @@ pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<R
     .bind(if new.start_at.is_some() { RolloutState::Scheduled.word() } else { RolloutState::Running.word() })
     .bind(serde_json::to_string(&new.strategy).map_err(|error| DbError::damaged("rollouts.strategy", error))?)
     .bind(new.start_at)
+    .bind(new.undo_of)
     .fetch_one(&mut *conn)
     .await?;
     waves_insert(conn, id, &new.waves).await?;
-    let waiting = Phase::Waiting(WaitReason::Turn);
-    let detail = write_phase(&waiting)?;
     for (position, machine) in (0_i64..).zip(&new.machines) {
+        let phase = machine.skipped.clone().map_or(Phase::Waiting(WaitReason::Turn), Phase::Skipped);
         sqlx::query(
             "INSERT INTO rollout_machines (rollout_id, machine_id, machine_name, position, phase, detail, phase_since,
-                                           from_version, wave)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                                           from_version, wave, return_from, return_to)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(id)
         .bind(machine.machine)
         .bind(&machine.name)
         .bind(position)
-        .bind(waiting.kind().word())
-        .bind(&detail)
+        .bind(phase.kind().word())
+        .bind(write_phase(&phase)?)
         .bind(new.created_at)
         .bind(machine.from.as_ref().map(Version::to_string))
         .bind(i64::try_from(machine.wave).unwrap_or(i64::MAX))
+        .bind(machine.back.as_ref().map(|back| back.from.to_string()))
+        .bind(machine.back.as_ref().map(|back| back.to.to_string()))
         .execute(&mut *conn)
         .await?;
     }
@@ -239,7 +253,7 @@ pub async fn rollout_machines_live(
             }
             let at_it = |machine: &RolloutMachine| machine.phase.kind().is_in_flight();
             if live.get(&machine.machine).is_none_or(|other| !at_it(&other.machine) || at_it(&machine)) {
-                let target = rollout.target.clone();
+                let target = machine.target(&rollout.target).clone();
                 live.insert(machine.machine, Place { rollout: rollout.id, target, machine });
             }
         }
@@ -262,9 +276,16 @@ pub async fn rollout_machines_lost(
     let place = |row: PlaceRow| {
         let (rollout, target) = (row.rollout_id, read_version(&row.target_version)?);
         let machine = row.machine.read()?;
+        let target = machine.target(&target).clone();
         Ok((machine.machine, Place { rollout, target, machine }))
     };
     rows.into_iter().map(place).collect()
+}
+
+/// The rollout that undoes this one. One that was cancelled, or was itself undone, is none.
+pub async fn rollout_undo_of(conn: &mut Connection, id: RolloutId) -> Result<Option<RolloutId>, DbError> {
+    let sql = "SELECT id FROM rollouts WHERE undo_of = $1 AND cancel_requested_at IS NULL ORDER BY id DESC LIMIT 1";
+    Ok(sqlx::query_scalar(sql).bind(id).fetch_optional(conn).await?)
 }
 
 /// The rollouts of a space that start nothing new until a person has looked at them.
@@ -318,7 +339,8 @@ pub async fn rollout_machine_update(
 ) -> Result<bool, DbError> {
     let done = sqlx::query(
         "UPDATE rollout_machines SET phase = $4, detail = $5, phase_since = $6, deadline_at = $7, attempt = $8,
-                from_version = $9, tried_at = $10, was_away = $11, forgiven_at = $12, revision = revision + 1
+                from_version = $9, tried_at = $10, was_away = $11, forgiven_at = $12, previous_version = $13,
+                revision = revision + 1
          WHERE rollout_id = $1 AND machine_id = $2 AND revision = $3",
     )
     .bind(rollout)
@@ -333,6 +355,7 @@ pub async fn rollout_machine_update(
     .bind(machine.tried_at)
     .bind(machine.was_away)
     .bind(machine.forgiven_at)
+    .bind(machine.previous.as_ref().map(Version::to_string))
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -452,6 +475,7 @@ impl Row {
             waves: if waves.is_empty() { vec![RolloutWave::only()] } else { waves },
             open_wave: usize::try_from(self.open_wave).unwrap_or(0),
             start_at: self.start_at,
+            undo_of: self.undo_of,
             id: self.id,
             space: self.space_id,
             task: self.task_id,
@@ -483,6 +507,11 @@ impl MachineRow {
             deadline: self.deadline_at,
             attempt: u32::try_from(self.attempt).unwrap_or(u32::MAX),
             from: self.from_version.as_deref().map(read_version).transpose()?,
+            previous: self.previous_version.as_deref().map(read_version).transpose()?,
+            back: match (self.return_from, self.return_to) {
+                (Some(from), Some(to)) => Some(Return { from: read_version(&from)?, to: read_version(&to)? }),
+                _ => None,
+            },
             tried_at: self.tried_at,
             was_away: self.was_away,
             wave: usize::try_from(self.wave).unwrap_or(0),

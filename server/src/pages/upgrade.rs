@@ -46,6 +46,7 @@ pub(super) fn refused(error: RolloutError) -> ApiError {
         RolloutError::NothingBundled
         | RolloutError::NoPackage { .. }
         | RolloutError::NothingToDo { .. }
+        | RolloutError::NothingToUndo { .. }
         | RolloutError::NotWaiting { .. }
         | RolloutError::Over { .. } => ApiError::conflict(message),
         RolloutError::Strategy(_) | RolloutError::NoWave { .. } => ApiError::bad_request(message),

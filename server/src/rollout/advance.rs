@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use contract::Rejection;
+use contract::{Rejection, Version};
 
 use super::phase::{Command, Phase, PhaseKind, SkipReason, WaitReason};
 use super::plan::{Action, Elsewhere, Limits, Observation};
 use super::settle::{interrupted, is_long_untried, is_watched};
-use super::state::{Rollout, RolloutMachine};
+use super::state::{Return, Rollout, RolloutMachine};
 use crate::clock::Timestamp;
 use crate::model::{Contact, Facts, Report};
 
@@ -76,11 +76,20 @@ impl Context<'_> {
         }
     }
 
+    /// Where the machine is to be brought.
+    fn target<'m>(&'m self, machine: &'m RolloutMachine) -> &'m Version {
+        machine.target(&self.rollout.target)
+    }
+
     fn checking(&self, machine: &RolloutMachine, overdue: bool) -> Option<Action> {
         let to = |to| Some(Action::Move { machine: machine.machine, to });
         let offline = |reason| to(Phase::Waiting(WaitReason::Offline { reason }));
         match self.seen(machine) {
-            Seen::Report(report) => to(self.begin(machine, report)),
+            Seen::Report(report) => match machine.back.as_ref().map(|back| self.begin_back(machine, back, report)) {
+                None => to(self.begin(machine, report)),
+                Some(Some(phase)) => to(phase),
+                Some(None) => self.again(machine, RETRY_CALL, Action::Command { machine: machine.machine }),
+            },
             Seen::Silent(reason) => offline(reason.to_owned()),
             Seen::Nothing if overdue => offline("it did not answer in time".to_owned()),
             Seen::Nothing => self.observe(machine, OBSERVE_RESTARTING),
@@ -89,11 +98,9 @@ impl Context<'_> {
 
     /// What to do with a machine that answered when its turn came.
     fn begin(&self, machine: &RolloutMachine, report: &Report) -> Phase {
-        let target = &self.rollout.target;
+        let target = self.target(machine);
         if report.version == *target {
-            // An earlier attempt may have done it, though it was given up as interrupted.
-            let by_this_rollout = machine.attempt > 1 && machine.from.as_ref() != Some(target);
-            return if by_this_rollout { proving(None, report) } else { Phase::Skipped(SkipReason::UpToDate) };
+            return arrived(machine, report);
         }
         if report.version > *target {
             return Phase::Skipped(SkipReason::Newer { version: report.version.to_string() });
@@ -101,22 +108,39 @@ impl Context<'_> {
         if !self.limits.runtimes.contains(&report.runtime) {
             return Phase::Skipped(SkipReason::NoPackage { runtime: report.runtime.clone() });
         }
-        if report.supervisor_contract.is_none() {
-            let reason = "its Tentacle was not started by Suction Cup, so nothing would start the new version; start \
-                          Suction Cup on that machine and try again";
-            return Phase::Failed { reason: reason.to_owned() };
+        match (unsupervised(report), report.problems.first()) {
+            (Some(failed), _) => failed,
+            (None, Some(problem)) => Phase::Waiting(WaitReason::Unwell { reason: problem.clone() }),
+            (None, None) => Phase::Uploading,
         }
-        match report.problems.first() {
-            Some(problem) => Phase::Waiting(WaitReason::Unwell { reason: problem.clone() }),
-            None => Phase::Uploading,
+    }
+
+    /// What to do with a machine of an undo when its turn came; `None` where it is to be commanded. One that has problems
+    /// is brought back all the same: they may be why.
+    fn begin_back(&self, machine: &RolloutMachine, back: &Return, report: &Report) -> Option<Phase> {
+        if report.version == back.to {
+            return Some(arrived(machine, report));
         }
+        if report.version != back.from {
+            let (version, brought) = (report.version.to_string(), back.from.to_string());
+            return Some(Phase::Skipped(SkipReason::Changed { version, brought }));
+        }
+        let gone = || Phase::Failed {
+            reason: format!(
+                "{} is not on its disk any more, so it cannot be brought back without an upload; it runs {}",
+                back.to, back.from
+            ),
+        };
+        unsupervised(report).or_else(|| report.verdicts(&back.to).is_none().then(gone))
     }
 
     fn installing(&self, machine: &RolloutMachine, command: &Command, overdue: bool) -> Option<Action> {
         let to = |to| Some(Action::Move { machine: machine.machine, to });
         let install = Action::Install { machine: machine.machine };
         match self.seen(machine) {
-            Seen::Report(report) if report.instance_id != command.instance && report.version == self.rollout.target => {
+            Seen::Report(report)
+                if report.instance_id != command.instance && report.version == *self.target(machine) =>
+            {
                 to(proving(Some(command), report))
             }
             _ if overdue => to(self.overdue(machine)),
@@ -144,7 +168,7 @@ impl Context<'_> {
 
     /// What a new process means for an armed machine; `None` while it means nothing yet.
     fn came_up(&self, machine: &RolloutMachine, command: Option<&Command>, report: &Report) -> Option<Phase> {
-        let target = &self.rollout.target;
+        let target = self.target(machine);
         if report.version == *target {
             return Some(proving(command, report));
         }
@@ -154,6 +178,9 @@ impl Context<'_> {
             Some(kind) if !verdicts.proven => Some(Phase::FellBack { reason: fell_back(report, target, kind) }),
             _ if report.verdicts(target).is_none() => {
                 Some(interrupted(machine, &format!("{target} was gone from the machine when it restarted")))
+            }
+            _ if is_overtaken(machine, target, report) => {
+                Some(Phase::Skipped(SkipReason::Overtaken { version: report.version.to_string() }))
             }
             _ => None,
         }
@@ -213,7 +240,7 @@ impl Context<'_> {
         report: &Report,
         may_change: bool,
     ) -> Option<Phase> {
-        let target = &self.rollout.target;
+        let target = self.target(machine);
         let is_new = command.is_some_and(|command| report.instance_id != command.instance);
         let verdicts = report.verdicts(target);
         let rejected = verdicts.filter(|verdicts| !verdicts.proven).and_then(|verdicts| verdicts.rejected);
@@ -307,12 +334,32 @@ enum Seen<'a> {
     Nothing,
 }
 
+/// What it means that a machine runs its target when its turn comes: a command that was given up as interrupted may have
+/// done it.
+fn arrived(machine: &RolloutMachine, report: &Report) -> Phase {
+    let by_this_rollout = machine.previous.is_some();
+    if by_this_rollout { proving(None, report) } else { Phase::Skipped(SkipReason::UpToDate) }
+}
+
+/// What becomes of a machine whose Tentacle nothing would start again.
+fn unsupervised(report: &Report) -> Option<Phase> {
+    let reason = "its Tentacle was not started by Suction Cup, so nothing would start the new version; start \
+                  Suction Cup on that machine and try again";
+    report.supervisor_contract.is_none().then(|| Phase::Failed { reason: reason.to_owned() })
+}
+
+/// True where a new process runs a version that neither the command nor Suction Cup's going back explains.
+fn is_overtaken(machine: &RolloutMachine, target: &Version, report: &Report) -> bool {
+    let was_taken_back = report.verdicts(target).is_some_and(|verdicts| verdicts.withdrawn);
+    machine.previous.as_ref() != Some(&report.version) && (report.version > *target || was_taken_back)
+}
+
 fn proving(command: Option<&Command>, report: &Report) -> Phase {
     let well_since = report.problems.is_empty().then_some(report.at);
     Phase::Proving { command: command.cloned(), instance: report.instance_id.clone(), well_since }
 }
 
-fn fell_back(report: &Report, target: &contract::Version, kind: Rejection) -> String {
+fn fell_back(report: &Report, target: &Version, kind: Rejection) -> String {
     let why = match kind {
         Rejection::Crashed => "it ended at every launch that it was given",
         Rejection::Unstartable => "its program is missing or cannot be run",

@@ -143,6 +143,14 @@ pub enum RolloutError {
         /// Its id.
         id: RolloutId,
     },
+    /// No machine can be brought back.
+    #[error("there is nothing to undo: {id} changed no machine that could be brought back{left}")]
+    NothingToUndo {
+        /// The rollout.
+        id: RolloutId,
+        /// The machines that it changed and that stay as they are.
+        left: String,
+    },
     /// The database failed.
     #[error("the rollout could not be written down")]
     Db(#[from] DbError),
@@ -200,6 +208,7 @@ pub async fn rollout_create(
         space,
         task,
         target,
+        undo_of: None,
         selection: selection.to_string(),
         strategy,
         waves: cut.waves,
@@ -221,7 +230,7 @@ pub async fn rollout_create(
     Ok(rollout)
 }
 
-fn count(machines: usize) -> String {
+pub(super) fn count(machines: usize) -> String {
     if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") }
 }
 
@@ -309,7 +318,10 @@ async fn select(
     let new = |machine: Machine| {
         let from = reported(&machine);
         let candidate = Candidate { environments: machine.environments, roles: machine.roles };
-        (NewRolloutMachine { machine: machine.id, name: machine.name, from, wave: 0 }, candidate)
+        (
+            NewRolloutMachine { machine: machine.id, name: machine.name, from, wave: 0, back: None, skipped: None },
+            candidate,
+        )
     };
     Ok(machines.into_iter().map(new).collect())
 }

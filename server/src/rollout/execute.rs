@@ -38,6 +38,8 @@ pub(super) enum Job {
     Observe,
     /// To send it the package.
     Upload,
+    /// To write its command down, where nothing has to be sent before.
+    Command,
     /// To send it the command, and to follow it to its end.
     Install,
     /// To tell a process that it was seen well.
@@ -139,12 +141,17 @@ impl One {
         let outcome = match (job, report, package) {
             (Job::Observe, ..) => return machine_check(&self.app, &machine).await.map(|_| ()),
             (Job::Upload, Some(report), Some(package)) => return self.upload(&target, &report, &package).await,
-            (Job::Install, _, Some(package)) => match &row.phase {
-                Phase::Installing(command) => self.install(&target, command, &package).await,
+            (Job::Command, Some(report), _) => match &row.back {
+                // The planner judged this very version. Where another one was seen meanwhile, it looks again.
+                Some(back) if back.from == report.version => return self.command(&report).await,
+                Some(_) | None => return Ok(()),
+            },
+            (Job::Install, _, package) if package.is_some() || row.back.is_some() => match &row.phase {
+                Phase::Installing(command) => self.install(&target, command, &row, package.as_ref()).await,
                 _ => return Ok(()),
             },
-            (Job::Confirm { instance }, ..) => self.confirm(&target, &instance).await,
-            (Job::Upload | Job::Install, ..) => {
+            (Job::Confirm { instance }, ..) => self.confirm(&target, &instance, row.target(&self.target)).await,
+            (Job::Upload | Job::Command | Job::Install, ..) => {
                 Outcome::Refused("its runtime is not known any more, so no package fits it".to_owned())
             }
         };
@@ -167,6 +174,11 @@ impl One {
                 return self.write_down(Outcome::Broken(error.to_string())).await;
             }
         }
+        self.command(report).await
+    }
+
+    /// Writes the command down that the machine shall be told next.
+    async fn command(&self, report: &Report) -> Result<(), DbError> {
         // The generation is committed together with the command, and both before the command is sent.
         let mut tx = self.app.db.write().await?;
         if !self.may_command(&mut tx).await? {
@@ -180,7 +192,7 @@ impl One {
             expected: report.version.to_string(),
             instance: report.instance_id.clone(),
         };
-        self.write_in(tx, Outcome::Uploaded(command)).await
+        self.write_in(tx, Outcome::Ready(command)).await
     }
 
     /// True where nobody stopped the rollout while the package was on its way.
@@ -193,14 +205,20 @@ impl One {
     }
 
     /// Sends the command and follows it. The same ticket again starts nothing, so this may be done any number of times.
-    async fn install(&self, target: &Target, command: &Command, package: &RolloutPackage) -> Outcome {
-        let Some(order) = self.order(command, package) else {
+    async fn install(
+        &self,
+        target: &Target,
+        command: &Command,
+        row: &RolloutMachine,
+        package: Option<&RolloutPackage>,
+    ) -> Outcome {
+        let Some(order) = self.order(command, row, package) else {
             return Outcome::Refused("the command that was written down cannot be read".to_owned());
         };
         let ticket = order.ticket.clone();
         match self.app.tentacles.upgrade(target, order).await {
             Ok(()) => {}
-            Err(error) => return not_told(&error),
+            Err(error) => return not_accepted(&error),
         }
         let mut after = 0;
         loop {
@@ -220,22 +238,24 @@ impl One {
         }
     }
 
-    fn order(&self, command: &Command, package: &RolloutPackage) -> Option<UpgradeOrder> {
+    fn order(&self, command: &Command, row: &RolloutMachine, package: Option<&RolloutPackage>) -> Option<UpgradeOrder> {
+        // What a machine goes back to is on its disk.
+        let package = package.filter(|_| row.back.is_none());
         Some(UpgradeOrder {
             ticket: command.ticket.parse::<Ticket>().ok()?,
-            package: package.sha256,
-            version: self.target.clone(),
+            package: package.map(|package| package.sha256),
+            version: row.target(&self.target).clone(),
             generation: command.generation,
             expected: command.expected.parse().ok()?,
             drain_ms: u64::try_from(self.app.rollout.drain.as_millis()).unwrap_or(u64::MAX),
         })
     }
 
-    async fn confirm(&self, target: &Target, instance: &str) -> Outcome {
+    async fn confirm(&self, target: &Target, instance: &str, version: &Version) -> Outcome {
         let Ok(instance) = instance.parse() else {
             return Outcome::Broken("the instance that was written down cannot be read".to_owned());
         };
-        match self.app.tentacles.confirm(target, &instance, &self.target).await {
+        match self.app.tentacles.confirm(target, &instance, version).await {
             Ok(()) => Outcome::Confirmed,
             // Another process may have taken its place; the next status tells.
             Err(error) => Outcome::Broken(error.to_string()),
@@ -261,6 +281,8 @@ impl One {
             return tx.commit().await.map_err(DbError::from);
         };
         let next = match enter(&row, phase, &self.app.rollout, now) {
+            // It was never given the command that was written down for it.
+            Ok(next) if matches!(outcome, Outcome::Declined(_)) => RolloutMachine { previous: None, ..next },
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(machine.id = %self.machine, rollout.id = %self.rollout, %error, "a step was not taken");
@@ -275,6 +297,16 @@ impl One {
             told.into_iter().for_each(|change| self.app.live.tell(change));
         }
         Ok(())
+    }
+}
+
+/// What it means that a machine did not say that it accepts the command.
+fn not_accepted(error: &CallError) -> Outcome {
+    match (error, not_told(error)) {
+        // It may have accepted it already, and ask its successor.
+        (_, open @ (Outcome::Broken(_) | Outcome::Gone(_))) => open,
+        (CallError::Refused(_), meaning) => Outcome::Declined(Box::new(meaning)),
+        (_, meaning) => meaning,
     }
 }
 

@@ -68,7 +68,7 @@ impl<'a> Gate<'a> {
         let Some(seen) = self.observations.get(&machine.machine).filter(|seen| !seen.withdrawn) else {
             return Some(Hindrance::Withdrawn);
         };
-        if let Some(hindrance) = self.outside(seen) {
+        if let Some(hindrance) = self.outside(machine, seen) {
             return Some(hindrance);
         }
         match seen.elsewhere {
@@ -100,9 +100,13 @@ impl<'a> Gate<'a> {
     }
 
     /// What a person has to take away, or the machine's own people.
-    fn outside(&self, seen: &Observation) -> Option<Hindrance> {
+    fn outside(&self, machine: &RolloutMachine, seen: &Observation) -> Option<Hindrance> {
         if let Some(hold) = &seen.hold {
             return Some(Hindrance::Held(hold.clone()));
+        }
+        if machine.back.is_some() {
+            // What ran there before may be gone back to, whatever became of it elsewhere.
+            return None;
         }
         if let Some(reason) = &seen.failed_before {
             return Some(Hindrance::FailedBefore { reason: reason.clone() });
@@ -190,7 +194,7 @@ impl<'a> Gate<'a> {
             Phase::Waiting(WaitReason::Offline { .. }) => false,
             Phase::Waiting(_) => {
                 let seen = self.observations.get(&machine.machine);
-                seen.is_none_or(|seen| self.outside(seen).is_none())
+                seen.is_none_or(|seen| self.outside(machine, seen).is_none())
             }
             _ => false,
         }

@@ -28,7 +28,7 @@ use crate::live::Change;
 use crate::model::LogCategory;
 
 /// Longest reason that is kept, in characters. The rest is cut off.
-const WHY_MAX: usize = 500;
+pub(super) const WHY_MAX: usize = 500;
 
 /// What a person does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

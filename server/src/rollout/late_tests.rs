@@ -65,7 +65,7 @@ fn a_machine_whose_last_answer_was_lost_is_awaited_when_its_process_is_known_to_
         fleet.to(id, phase);
     }
     let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
-    fleet.call(id, &Outcome::Uploaded(command));
+    fleet.call(id, &Outcome::Ready(command));
     fleet.call(id, &Outcome::Broken("the call broke off".to_owned()));
     assert_eq!(fleet.phase(1), PhaseKind::Installing, "a broken call says nothing of the machine");
     fleet.call(id, &Outcome::Gone("connection refused".to_owned()));

@@ -16,3 +16,4 @@ pub mod plan;
 pub mod settle;
 pub mod state;
 pub mod strategy;
+pub mod undo;

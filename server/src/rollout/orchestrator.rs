@@ -230,6 +230,7 @@ async fn apply(
             }
             Action::Observe { machine }
             | Action::Upload { machine }
+            | Action::Command { machine }
             | Action::Install { machine }
             | Action::Confirm { machine, .. } => write_intent(app, &mut tx, &mut next, machine, now).await?,
         };
@@ -254,6 +255,7 @@ fn job(action: &Action) -> Option<(MachineId, Job)> {
     match action {
         Action::Observe { machine } => Some((*machine, Job::Observe)),
         Action::Upload { machine } => Some((*machine, Job::Upload)),
+        Action::Command { machine } => Some((*machine, Job::Command)),
         Action::Install { machine } => Some((*machine, Job::Install)),
         Action::Confirm { machine, instance } => Some((*machine, Job::Confirm { instance: instance.clone() })),
         Action::Move { .. } | Action::OpenWave { .. } | Action::SetState { .. } => None,
@@ -309,8 +311,10 @@ pub(super) async fn note_step(
     if kind.is_failure() {
         rollout_revise(conn, rollout).await?;
     }
-    // What failed before it was commanded says nothing of the version; and a lost machine may still turn up well.
-    if matches!(kind, PhaseKind::FellBack | PhaseKind::Failed) && before.phase.command().is_some() {
+    // What failed before it was commanded says nothing of the version; and a lost machine may still turn up well. A version
+    // that ran before is no new one: an undo neither asks this memory nor adds to it.
+    let says_something = before.phase.command().is_some() && after.back.is_none();
+    if matches!(kind, PhaseKind::FellBack | PhaseKind::Failed) && says_something {
         let runtime = facts_get(conn, after.machine).await?.and_then(|facts| facts.report).map(|report| report.runtime);
         let reason = after.phase.reason();
         let runtime = runtime.unwrap_or_default();

@@ -19,6 +19,9 @@ use crate::rollout::strategy::Amount;
 use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
 use crate::testing::{SetClock, TestApp};
 
+#[path = "undo_tests.rs"]
+mod undo;
+
 /// Longer than any of these tests takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(30);
 

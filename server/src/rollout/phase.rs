@@ -62,11 +62,55 @@ pub enum SkipReason {
     Withdrawn,
     /// It was deleted after it was commanded, so nobody will ever know what became of it.
     Deleted,
+    /// In an undo: it does not run any more what is to be taken back.
+    Changed {
+        /// What it runs.
+        version: String,
+        /// What is taken back.
+        brought: String,
+    },
+    /// In an undo: nobody knows what it ran before.
+    NoRecord,
+    /// Somebody else brought it to another version after it was commanded.
+    Overtaken {
+        /// What it runs.
+        version: String,
+    },
     /// The rollout has no package for its runtime.
     NoPackage {
         /// Its runtime.
         runtime: String,
     },
+}
+
+impl SkipReason {
+    /// Why, for people.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::UpToDate => "it runs the target version already".to_owned(),
+            Self::Newer { version } => {
+                format!("it runs {version}, which is newer than the target; a downgrade is not offered")
+            }
+            Self::Superseded { by } => format!("a newer rollout has it: {by}"),
+            Self::ByPerson { who, why } if why.is_empty() => format!("{who} left it out"),
+            Self::ByPerson { who, why } => format!("{who} left it out: {why}"),
+            Self::Withdrawn => "it was disabled or deleted".to_owned(),
+            Self::Deleted => {
+                "it was deleted in the middle of its upgrade, so what became of that is not known".to_owned()
+            }
+            Self::Changed { version, brought } => {
+                format!("it runs {version} by now, and not {brought}, which is to be taken back")
+            }
+            Self::NoRecord => "what it ran before is not on record".to_owned(),
+            Self::Overtaken { version } => format!(
+                "it runs {version}, which this rollout did not ask for: another portal or a person brought it there \
+                 meanwhile"
+            ),
+            Self::NoPackage { runtime } => {
+                format!("this portal carries no Tentacle package for its runtime, {runtime}")
+            }
+        }
+    }
 }
 
 /// A command as it was sent. It is written down before it is sent, and is sent again under the same ticket.
@@ -214,7 +258,10 @@ impl PhaseKind {
         match self {
             K::Waiting => matches!(next, K::Waiting | K::Checking | K::Failed | K::Skipped | K::Cancelled),
             K::Checking => {
-                matches!(next, K::Waiting | K::Uploading | K::Proving | K::Failed | K::Skipped | K::Cancelled)
+                matches!(
+                    next,
+                    K::Waiting | K::Uploading | K::Installing | K::Proving | K::Failed | K::Skipped | K::Cancelled
+                )
             }
             K::Uploading => {
                 matches!(next, K::Waiting | K::Installing | K::Failed | K::Skipped | K::Cancelled)
@@ -307,20 +354,7 @@ impl Phase {
                 "the portal was away while the new version waited to be confirmed; it is tried again".to_owned()
             }
             Self::FellBack { reason } | Self::Failed { reason } | Self::Lost { reason, .. } => reason.clone(),
-            Self::Skipped(SkipReason::UpToDate) => "it runs the target version already".to_owned(),
-            Self::Skipped(SkipReason::Newer { version }) => {
-                format!("it runs {version}, which is newer than the target; a downgrade is not offered")
-            }
-            Self::Skipped(SkipReason::Superseded { by }) => format!("a newer rollout has it: {by}"),
-            Self::Skipped(SkipReason::ByPerson { who, why }) if why.is_empty() => format!("{who} left it out"),
-            Self::Skipped(SkipReason::ByPerson { who, why }) => format!("{who} left it out: {why}"),
-            Self::Skipped(SkipReason::Withdrawn) => "it was disabled or deleted".to_owned(),
-            Self::Skipped(SkipReason::Deleted) => {
-                "it was deleted in the middle of its upgrade, so what became of that is not known".to_owned()
-            }
-            Self::Skipped(SkipReason::NoPackage { runtime }) => {
-                format!("this portal carries no Tentacle package for its runtime, {runtime}")
-            }
+            Self::Skipped(why) => why.sentence(),
             Self::Proving { well_since: None, .. } => "it has problems; it must be well before it is proven".to_owned(),
             Self::Checking
             | Self::Uploading
@@ -342,7 +376,7 @@ mod tests {
         use PhaseKind::*;
         [
             (Waiting, &[Waiting, Checking, Failed, Skipped, Cancelled]),
-            (Checking, &[Waiting, Uploading, Proving, Failed, Skipped, Cancelled]),
+            (Checking, &[Waiting, Uploading, Installing, Proving, Failed, Skipped, Cancelled]),
             (Uploading, &[Waiting, Installing, Failed, Skipped, Cancelled]),
             (Installing, &[Waiting, Restarting, Proving, FellBack, Failed, Lost, Skipped]),
             (Restarting, &[Waiting, Proving, FellBack, Failed, Lost, Skipped]),

@@ -78,6 +78,11 @@ pub enum Action {
         /// The machine.
         machine: MachineId,
     },
+    /// Write the command down, where nothing has to be sent before.
+    Command {
+        /// The machine.
+        machine: MachineId,
+    },
     /// Send it the command that was written down, and follow it to its end.
     Install {
         /// The machine.
@@ -111,6 +116,7 @@ impl Action {
             Self::Move { machine, .. }
             | Self::Observe { machine }
             | Self::Upload { machine }
+            | Self::Command { machine }
             | Self::Install { machine }
             | Self::Confirm { machine, .. } => Some(*machine),
             Self::OpenWave { .. } | Self::SetState { .. } => None,

@@ -13,6 +13,8 @@ use crate::model::{Contact, InstalledVersion, Report, TaskState};
 
 #[path = "late_tests.rs"]
 mod late;
+#[path = "undo_plan_tests.rs"]
+mod undo;
 #[path = "wave_tests.rs"]
 mod waves;
 
@@ -85,6 +87,8 @@ impl Fleet {
             attempt: 0,
             from: None,
             tried_at: None,
+            previous: None,
+            back: None,
             was_away: false,
             wave: 0,
             forgiven_at: None,
@@ -95,6 +99,7 @@ impl Fleet {
             space: SpaceId::DEFAULT,
             task: TaskId(1),
             target: target(),
+            undo_of: None,
             strategy: Strategy::plain(3, 1),
             waves: vec![RolloutWave::only()],
             open_wave: 0,
@@ -218,11 +223,11 @@ impl Fleet {
                 self.intend(machine);
                 self.observe(machine);
             }
-            Action::Upload { machine } => {
+            Action::Upload { machine } | Action::Command { machine } => {
                 self.intend(machine);
                 let command =
                     Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
-                self.call(machine, &Outcome::Uploaded(command));
+                self.call(machine, &Outcome::Ready(command));
             }
             Action::Install { machine } => self.install(machine),
             Action::Confirm { machine, .. } => {
@@ -492,7 +497,7 @@ fn a_machine_that_arrived_though_its_attempt_was_given_up_proves_itself_and_coun
     let row = &mut fleet.rollout.machines[0];
     row.phase = Phase::Waiting(WaitReason::Interrupted { reason: "it was killed after it was armed".to_owned() });
     row.attempt = 1;
-    row.from = Some(old());
+    (row.from, row.previous) = (Some(old()), Some(old()));
     fleet.sims.get_mut(&id).unwrap().commanded_at = Some(-60 * SECOND);
     fleet.run(15);
     assert_eq!(fleet.phase(1), PhaseKind::Proving);

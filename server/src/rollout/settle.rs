@@ -29,6 +29,9 @@ pub fn enter(
     let mut next = machine.clone();
     next.phase = machine.phase.step(to)?;
     let kind = next.phase.kind();
+    if let Phase::Installing(command) = &next.phase {
+        next.previous = command.expected.parse().ok();
+    }
     if kind == machine.phase.kind() {
         return Ok(next);
     }
@@ -96,8 +99,10 @@ pub fn lag(machine: &RolloutMachine, step: i64, now: Timestamp) -> i64 {
 /// What a call to a machine came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The machine has the package. The command is what it shall be told next.
-    Uploaded(Command),
+    /// The machine has all that it needs. The command is what it shall be told next.
+    Ready(Command),
+    /// It did not accept the command, so nothing of it was begun or ever will be; and what that means.
+    Declined(Box<Outcome>),
     /// It installed the package, and is ending itself.
     Armed,
     /// It confirmed.
@@ -117,7 +122,8 @@ pub enum Outcome {
 /// Where `machine` stands after a call; `None` if the call changed nothing and is made again.
 pub fn settle(machine: &RolloutMachine, outcome: &Outcome) -> Option<Phase> {
     match (&machine.phase, outcome) {
-        (Phase::Uploading, Outcome::Uploaded(command)) => Some(Phase::Installing(command.clone())),
+        (_, Outcome::Declined(meaning)) => settle(machine, meaning),
+        (Phase::Checking | Phase::Uploading, Outcome::Ready(command)) => Some(Phase::Installing(command.clone())),
         (Phase::Installing(command), Outcome::Armed | Outcome::Gone(_)) => Some(Phase::Restarting(command.clone())),
         (Phase::Proving { .. }, Outcome::Confirmed) => Some(Phase::Upgraded),
         (Phase::Uploading | Phase::Installing(_), Outcome::Busy(reason)) => {

@@ -156,6 +156,11 @@ pub struct RolloutMachine {
     pub attempt: u32,
     /// What it ran when it was first checked.
     pub from: Option<Version>,
+    /// What ran when the command was written down that it was last given; `None` where it was given none. That is what
+    /// an undo brings it back to.
+    pub previous: Option<Version>,
+    /// In an undo: the way that it goes.
+    pub back: Option<Return>,
     /// When the portal last tried to reach it in this phase.
     pub tried_at: Option<Timestamp>,
     /// True if the portal once stopped trying for long since the command.
@@ -164,6 +169,22 @@ pub struct RolloutMachine {
     pub forgiven_at: Option<Timestamp>,
     /// Grows with each write; a write with an old one is refused.
     pub revision: i64,
+}
+
+/// The way back of a machine in an undo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// What the rollout that is undone brought it to. Where it runs something else by now, it is left as it is.
+    pub from: Version,
+    /// What it ran before, and still has on its disk.
+    pub to: Version,
+}
+
+impl RolloutMachine {
+    /// Where it is to be brought by a rollout to `target`.
+    pub fn target<'a>(&'a self, target: &'a Version) -> &'a Version {
+        self.back.as_ref().map_or(target, |back| &back.to)
+    }
 }
 
 /// A wave of a rollout.
@@ -206,8 +227,10 @@ pub struct Rollout {
     pub space: SpaceId,
     /// The task that shows its log.
     pub task: TaskId,
-    /// The version wished for.
+    /// The version wished for. In an undo each machine has one of its own, and this is the newest of them.
     pub target: Version,
+    /// The rollout that this one undoes.
+    pub undo_of: Option<RolloutId>,
     /// How it goes about its machines, as it was asked for.
     pub strategy: Strategy,
     /// Its waves, in their order. At least one.
@@ -253,7 +276,8 @@ impl Rollout {
     /// The whole truth in one sentence.
     pub fn summary(&self) -> String {
         let of = |kind| self.count(|k| k == kind);
-        let mut parts = vec![format!("{} of {} upgraded", of(PhaseKind::Upgraded), self.machines.len())];
+        let done = if self.undo_of.is_some() { "brought back" } else { "upgraded" };
+        let mut parts = vec![format!("{} of {} {done}", of(PhaseKind::Upgraded), self.machines.len())];
         let mut add = |count: usize, word: &str| {
             if count > 0 {
                 parts.push(format!("{count} {word}"));

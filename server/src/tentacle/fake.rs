@@ -39,6 +39,8 @@ pub struct FakeMachine {
     pub nature: Nature,
     /// What every call but a question for the status is refused with.
     pub refusal: Option<Refusal>,
+    /// Another portal's order comes first: what it runs when the next order arrives.
+    pub overtaken_by: Option<Version>,
     /// The packages it has.
     pub packages: BTreeSet<Sha256>,
     /// Every order it accepted, in order; the same ticket once.
@@ -78,6 +80,7 @@ impl FakeMachine {
             status,
             nature: Nature::Good,
             refusal: None,
+            overtaken_by: None,
             packages: BTreeSet::new(),
             orders: Vec::new(),
             confirmed: Vec::new(),
@@ -99,6 +102,9 @@ impl FakeMachine {
             Nature::Vanishes => self.is_online = false,
         }
         self.status.installed.retain(|installed| installed.version != order.version || before == order.version);
+        for newer in self.status.installed.iter_mut().filter(|installed| installed.version > order.version) {
+            newer.verdicts.withdrawn = true;
+        }
         self.status.installed.push(InstalledVersion { version: order.version.clone(), verdicts });
         self.status.instance_id = new_instance();
         self.status.generation = order.generation;
@@ -222,14 +228,25 @@ impl Tentacles for FakeTentacles {
                 if machine.orders.contains(&order) {
                     return Ok(());
                 }
+                if let Some(version) = machine.overtaken_by.take() {
+                    let verdicts = Verdicts { proven: true, ..Verdicts::default() };
+                    machine.status.installed.push(InstalledVersion { version: version.clone(), verdicts });
+                    machine.status.version = version;
+                    machine.status.instance_id = new_instance();
+                }
                 if machine.status.version != order.expected {
                     return refuse(RefusalKind::VersionChanged, "another version runs");
                 }
                 if order.generation <= machine.orders.last().map_or(0, |last| last.generation) {
                     return refuse(RefusalKind::StaleGeneration, "a later command was seen");
                 }
-                if !machine.packages.contains(&order.package) {
-                    return refuse(RefusalKind::BadPackage, "the package was not uploaded");
+                let has = |version| machine.status.installed.iter().any(|installed| installed.version == version);
+                let (is_there, missing) = match order.package {
+                    Some(package) => (machine.packages.contains(&package), "the package was not uploaded"),
+                    None => (has(order.version.clone()), "the version is not on this machine any more"),
+                };
+                if !is_there {
+                    return refuse(RefusalKind::BadPackage, missing);
                 }
                 machine.orders.push(order);
                 Ok(())

@@ -10,4 +10,5 @@ mod orders;
 mod pages;
 mod transfer;
 mod trust;
+mod undo;
 mod upgrade;

@@ -303,7 +303,7 @@ impl World {
             expected: report.version.to_string(),
             instance: report.instance_id.clone(),
         };
-        self.settle(at, &Outcome::Uploaded(command));
+        self.settle(at, &Outcome::Ready(command));
     }
 
     fn settle(&mut self, at: usize, outcome: &Outcome) {
@@ -367,7 +367,8 @@ impl World {
             match (action, at) {
                 (Action::Move { to, .. }, Some(at)) => self.to(at, to),
                 (Action::Observe { .. }, Some(at)) => self.call(at, Job::Observe),
-                (Action::Upload { .. }, Some(at)) => self.call(at, Job::Upload),
+                // Only an undo commands without sending something first.
+                (Action::Upload { .. } | Action::Command { .. }, Some(at)) => self.call(at, Job::Upload),
                 (Action::Install { .. }, Some(at)) => self.call(at, Job::Install),
                 (Action::Confirm { instance, .. }, Some(at)) => self.call(at, Job::Confirm(instance)),
                 (Action::OpenWave { wave }, _) => self.open(wave),
@@ -514,6 +515,8 @@ pub(crate) fn new_rollout(
         deadline: None,
         attempt: 0,
         from: None,
+        previous: None,
+        back: None,
         tried_at: None,
         was_away: false,
         wave: *wave,
@@ -533,6 +536,7 @@ pub(crate) fn new_rollout(
         space: SpaceId::DEFAULT,
         task: TaskId(1),
         target: target.clone(),
+        undo_of: None,
         waves: cut.waves.iter().map(wave).collect(),
         open_wave: 0,
         start_at: None,

@@ -114,6 +114,8 @@ fn place(phase: Phase) -> Place {
         attempt: 1,
         from: None,
         tried_at: None,
+        previous: None,
+        back: None,
         was_away: false,
         wave: 0,
         forgiven_at: None,

@@ -15,13 +15,13 @@ use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::upgrade::refused;
 use super::view::{self as words, Status};
-use super::{ConfirmPage, PageError};
+use super::{ConfirmPage, PageError, sentence};
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::db::facts::facts_of;
 use crate::db::rollout_events::event_list;
-use crate::db::rollouts::{rollout_get, rollout_list};
+use crate::db::rollouts::{rollout_get, rollout_list, rollout_undo_of};
 use crate::db::version_failures::version_failures_by_runtime;
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
@@ -30,6 +30,7 @@ use crate::rollout::gate::FAILED_MACHINES_MAX;
 use crate::rollout::hands::{Hand, Who, rollout_cancel, rollout_hand};
 use crate::rollout::orchestrator::why;
 use crate::rollout::state::Rollout;
+use crate::rollout::undo::{Undo, rollout_undo, rollout_undo_ask};
 use crate::sequel::may_have_sequel;
 
 /// Rollouts on one page of the list. Older ones are on the next.
@@ -41,6 +42,7 @@ pub fn router() -> Router<App> {
         .route("/rollouts", get(list))
         .route("/rollouts/{id}", get(show))
         .route("/rollouts/{id}/cancel", get(ask_cancel).post(cancel))
+        .route("/rollouts/{id}/undo", get(ask_undo).post(undo))
         .route("/rollouts/{id}/{hand}", post(hand))
 }
 
@@ -95,8 +97,8 @@ async fn show(
 /// What a tab says: failures first, because nobody looks at a tab for long.
 fn title(view: &RolloutView) -> String {
     match view.head.failures {
-        0 => format!("Upgrade to {}", view.head.target),
-        failures => format!("{failures} failed – upgrade to {}", view.head.target),
+        0 => view.head.title(),
+        failures => format!("{failures} failed – {}", view.head.title()),
     }
 }
 
@@ -111,7 +113,8 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     let mut held_for: Vec<String> = held.map(|(runtime, _)| runtime).collect();
     held_for.sort();
     let events = event_list(&mut conn, id).await?;
-    Ok(rollout_view(&Loaded { rollout, facts, why, held_for, events }, all))
+    let undone_by = rollout_undo_of(&mut conn, id).await?;
+    Ok(rollout_view(&Loaded { rollout, facts, why, held_for, events, undone_by }, all))
 }
 
 async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError> {
@@ -146,7 +149,15 @@ async fn hand(
 async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<ConfirmPage, PageError> {
     let rollout = find(&mut *app.db.read().await?, id).await?;
     Ok(ConfirmPage {
-        shell: Shell::new(&app, &user, Section::Rollouts, format!("Cancel the upgrade to {}?", rollout.target)),
+        shell: Shell::new(
+            &app,
+            &user,
+            Section::Rollouts,
+            match rollout.undo_of {
+                Some(of) => format!("Cancel the undo of {of}?"),
+                None => format!("Cancel the upgrade to {}?", rollout.target),
+            },
+        ),
         consequence: format!(
             "No further machine is begun. Machines that were told to install go on to their end; nothing is left half \
              done, and what was upgraded stays upgraded. Now: {}.",
@@ -161,4 +172,49 @@ async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId
 async fn cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<Redirect, PageError> {
     rollout_cancel(&app, SpaceId::DEFAULT, id, &user.0.username).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{id}")))
+}
+
+async fn ask_undo(
+    user: PageUser,
+    State(app): State<App>,
+    Id(id): Id<RolloutId>,
+    Address(fields): Address,
+) -> Result<UndoPage, PageError> {
+    let asked = rollout_undo_ask(&mut *app.db.read().await?, SpaceId::DEFAULT, id).await;
+    let (rollout, plan, known) = asked.map_err(refused)?;
+    let machines = words::count(plan.goes(), "machine");
+    Ok(UndoPage {
+        shell: Shell::new(&app, &user, Section::Rollouts, format!("Undo {id} on {machines}?")),
+        id,
+        what: sentence(&plan.sentence()),
+        machines: plan.goes(),
+        goes_on: !rollout.is_over() && rollout.cancel_requested_at.is_none(),
+        known: known.map(|known| known.id),
+        why: fields.get("why").to_owned(),
+    })
+}
+
+/// What an undo would do, before it is done.
+#[derive(Template, WebTemplate)]
+#[template(path = "rollouts/undo.html")]
+struct UndoPage {
+    shell: Shell,
+    id: RolloutId,
+    what: String,
+    machines: usize,
+    goes_on: bool,
+    known: Option<RolloutId>,
+    why: String,
+}
+
+async fn undo(
+    user: PageUser,
+    State(app): State<App>,
+    Id(id): Id<RolloutId>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    let who = Who { name: &user.0.username, why: fields.get("why") };
+    let (Undo::Made(undo) | Undo::Known(undo)) =
+        rollout_undo(&app, SpaceId::DEFAULT, id, who).await.map_err(refused)?;
+    Ok(Redirect::to(&format!("/rollouts/{}", undo.id)))
 }

@@ -13,6 +13,7 @@ use crate::pages::sentence;
 use crate::pages::view::{self as words, Mark, Status};
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState, RolloutWave};
 use crate::rollout::strategy::Approval;
+use crate::rollout::undo::UndoPlan;
 use crate::sequel::{may_have_sequel, sequel, tally};
 
 /// Machines that a rollout's page shows at once; what failed and what is in flight comes first.
@@ -34,6 +35,8 @@ pub struct Loaded {
     pub held_for: Vec<String>,
     /// What people did, newest first.
     pub events: Vec<Event>,
+    /// The undo that is there already.
+    pub undone_by: Option<RolloutId>,
 }
 
 /// What stands above the machines of a rollout.
@@ -45,6 +48,10 @@ pub struct Head {
     pub task: TaskId,
     /// The version wished for.
     pub target: String,
+    /// The rollout that it undoes.
+    pub undo_of: Option<RolloutId>,
+    /// The rollout that undoes it.
+    pub undone_by: Option<RolloutId>,
     /// Where it stands.
     pub state: RolloutState,
     /// The whole truth in one sentence.
@@ -94,12 +101,14 @@ pub struct HandsView {
     pub release: Option<(usize, String)>,
     /// The runtimes for which the version is held.
     pub held_for: Vec<String>,
+    /// Machines that can be brought back, each to what it ran before.
+    pub undo: usize,
 }
 
 impl HandsView {
     /// True where there is nothing to be done.
     pub fn is_empty(&self) -> bool {
-        let nothing = self.release.is_none() && self.held_for.is_empty() && self.failed == 0;
+        let nothing = self.release.is_none() && self.held_for.is_empty() && self.failed == 0 && self.undo == 0;
         nothing && !self.can_start && !self.can_pause && !self.can_resume
     }
 }
@@ -139,6 +148,14 @@ pub enum WaveState {
 }
 
 impl Head {
+    /// What it is, in a few words.
+    pub fn title(&self) -> String {
+        match self.undo_of {
+            Some(of) => format!("Undo of {of}"),
+            None => format!("Upgrade to {}", self.target),
+        }
+    }
+
     /// The mark of its state.
     pub fn status(&self) -> Status {
         if self.is_cancelling { Status { mark: Mark::Upgrading, word: "cancelling" } } else { self.state.into() }
@@ -159,6 +176,8 @@ pub struct Row {
     pub name: String,
     /// What it ran at first.
     pub from: Option<String>,
+    /// What it is brought to.
+    pub to: String,
     /// Where it stands.
     pub kind: PhaseKind,
     /// Since when.
@@ -244,6 +263,8 @@ fn head(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, shown: usize) -> H
         id: rollout.id,
         task: rollout.task,
         target: rollout.target.to_string(),
+        undo_of: rollout.undo_of,
+        undone_by: None,
         state: rollout.state,
         sentence: truth(rollout, facts),
         reason: sentence(&rollout.state_reason),
@@ -274,6 +295,11 @@ fn hands(loaded: &Loaded) -> HandsView {
         failed: if rollout.cancel_requested_at.is_none() { rollout.count(PhaseKind::is_failure) } else { 0 },
         release: next.map(|wave| (rollout.open_wave + 2, wave.title.clone())),
         held_for: if is_open { loaded.held_for.clone() } else { Vec::new() },
+        undo: match loaded.undone_by {
+            Some(_) => 0,
+            // What they run by now is looked at before a person agrees.
+            None => UndoPlan::of(rollout, &HashMap::new(), |_| true).goes(),
+        },
     }
 }
 
@@ -340,15 +366,18 @@ pub fn rollout_view(loaded: &Loaded, all: bool) -> RolloutView {
         machine: machine.machine,
         name: machine.name.clone(),
         from: machine.from.as_ref().map(ToString::to_string),
+        to: machine.target(&rollout.target).to_string(),
         kind: machine.phase.kind(),
         since: machine.since,
         deadline: machine.deadline,
         attempt: machine.attempt,
         reason: sentence(loaded.why.get(&machine.machine).map_or(&machine.phase.reason(), |why| why)),
-        later: sequel(machine, &rollout.target, loaded.facts.get(&machine.machine)).map(|sequel| Later {
-            status: (&sequel).into(),
-            sentence: sequel.sentence(&rollout.target),
-            heard_at: sequel.heard_at(),
+        later: sequel(machine, machine.target(&rollout.target), loaded.facts.get(&machine.machine)).map(|sequel| {
+            Later {
+                status: (&sequel).into(),
+                sentence: sequel.sentence(machine.target(&rollout.target)),
+                heard_at: sequel.heard_at(),
+            }
         }),
         wave: if rollout.waves.len() < 2 { 0 } else { machine.wave + 1 },
         hand: match machine.phase.kind() {
@@ -359,7 +388,7 @@ pub fn rollout_view(loaded: &Loaded, all: bool) -> RolloutView {
         },
     };
     RolloutView {
-        head: head(rollout, &loaded.facts, shown),
+        head: Head { undone_by: loaded.undone_by, ..head(rollout, &loaded.facts, shown) },
         hands: hands(loaded),
         waves: waves(rollout),
         events: loaded.events.clone(),
@@ -507,6 +536,8 @@ mod tests {
             deadline: None,
             attempt: 1,
             from: Some(contract::Version::release(2026, 4, 0)),
+            previous: None,
+            back: None,
             tried_at: None,
             was_away: false,
             wave: 0,
@@ -521,6 +552,7 @@ mod tests {
             space: SpaceId::DEFAULT,
             task: TaskId(1),
             target: contract::Version::release(2026, 4, 1),
+            undo_of: None,
             strategy: Strategy::plain(10, 2),
             waves: vec![RolloutWave::only()],
             open_wave: 0,
@@ -536,7 +568,14 @@ mod tests {
             revision: 0,
             machines: phases.into_iter().zip(1..).map(|(phase, number)| machine(number, phase)).collect(),
         };
-        Loaded { rollout, facts: HashMap::new(), why: HashMap::new(), held_for: Vec::new(), events: Vec::new() }
+        Loaded {
+            rollout,
+            facts: HashMap::new(),
+            why: HashMap::new(),
+            held_for: Vec::new(),
+            events: Vec::new(),
+            undone_by: None,
+        }
     }
 
     #[test]

@@ -158,6 +158,7 @@ async fn a_machine_in_a_rollout_is_deployed_to_after_it() {
         space: SpaceId::DEFAULT,
         task,
         target: Version::release(2, 0, 0),
+        undo_of: None,
         selection: "{}".to_owned(),
         strategy: Strategy::plain(1, 1),
         waves: Vec::new(),
@@ -166,7 +167,14 @@ async fn a_machine_in_a_rollout_is_deployed_to_after_it() {
         failure_budget: 1,
         created_by: "alice".to_owned(),
         created_at: app.now(),
-        machines: vec![NewRolloutMachine { machine, name: "db1".to_owned(), from: None, wave: 0 }],
+        machines: vec![NewRolloutMachine {
+            machine,
+            name: "db1".to_owned(),
+            from: None,
+            wave: 0,
+            back: None,
+            skipped: None,
+        }],
         packages: Vec::new(),
     };
     let rollout = rollout_insert(&mut tx, &new).await.unwrap();

@@ -63,6 +63,12 @@ pub(crate) fn mode(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
 }
 
+/// Has the system begin to write a file to the disk, and does not wait. A mere hint: where it is refused, the sync that
+/// follows does all of it.
+pub(crate) fn begin_sync(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Bench, v};
+use crate::common::{Bench, add, archive, v};
 
 /// Runs the program. Returns its exit code, and what it wrote to stdout and stderr.
 fn run(arguments: &[&str], home_variable: Option<&Path>) -> (i32, String, String) {
@@ -81,4 +81,25 @@ fn a_disk_that_takes_no_more_bytes_leaves_nothing() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("could not write the file") && error.contains("tentacle"), "{error}");
     assert_eq!(bench.tree(), before);
+}
+
+#[test]
+fn a_package_of_more_files_than_a_process_may_have_open_is_installed_whole() {
+    let bench = Bench::new();
+    let bytes = archive(|writer| {
+        for number in 0..300 {
+            add(writer, &format!("content/{number}"), number.to_string().as_bytes());
+        }
+    });
+    let package = bench.file("many.nupkg", bytes);
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_install-package"), "--home"])
+        .args([bench.home.path(), &package])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for number in 0..300 {
+        let path = bench.home.tentacle(&v("1.0.0")).join(format!("content/{number}"));
+        assert_eq!(fs::read_to_string(path).unwrap(), number.to_string());
+    }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use contract::{Sha256, Thumbprint, Version};
 use octopus_proto::tls::{self, ConnectError, Identity};
 use octopus_proto::wire::tentacle_client::TentacleClient;
@@ -108,15 +107,13 @@ fn read_chunks(
     file.seek(SeekFrom::Start(offset))?;
     let mut start = Some(UploadStart { sha256, offset });
     loop {
-        let mut data = BytesMut::zeroed(CHUNK);
-        let read = file.read(&mut data)?;
-        if read == 0 {
+        let mut data = Vec::with_capacity(CHUNK);
+        if file.by_ref().take(CHUNK as u64).read_to_end(&mut data)? == 0 {
             return Ok(());
         }
-        data.truncate(read);
         let chunk = match start.take() {
-            Some(start) => start.with_data(data.freeze()),
-            None => wire::UploadChunk { data: data.freeze(), ..wire::UploadChunk::default() },
+            Some(start) => start.with_data(data.into()),
+            None => wire::UploadChunk { data: data.into(), ..wire::UploadChunk::default() },
         };
         if sender.blocking_send(chunk).is_err() {
             // The call is over; its own error says why.

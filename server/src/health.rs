@@ -112,7 +112,7 @@ enum Judgement {
 /// What a check means for a process that is not proven yet: seen well twice, a proving time apart, it is confirmed.
 fn judge(before: Option<Well>, facts: &Facts, proving_time: Duration) -> Judgement {
     let report = match (&facts.contact, &facts.report) {
-        (Contact::Answered, Some(report)) if is_unproven(report) && report.problems.is_empty() => report,
+        (Contact::Answered, Some(report)) if is_unproven(report) && facts.problems().is_empty() => report,
         _ => return Judgement::Nothing,
     };
     match before.filter(|well| well.instance == report.instance_id) {
@@ -146,7 +146,7 @@ mod tests {
     use contract::{Verdicts, Version};
 
     use super::*;
-    use crate::model::InstalledVersion;
+    use crate::model::{InstalledVersion, Instances};
 
     fn facts(at: i64, instance: &str, proven: bool, problems: &[&str]) -> Facts {
         let version = Version::release(1, 0, 0);
@@ -169,7 +169,13 @@ mod tests {
             problems: problems.iter().map(|p| (*p).to_owned()).collect(),
         };
         let tried_at = Timestamp(at);
-        Facts { tried_at, contact: Contact::Answered, contact_since: tried_at, report: Some(report) }
+        Facts {
+            tried_at,
+            contact: Contact::Answered,
+            contact_since: tried_at,
+            report: Some(report),
+            instances: Instances::default(),
+        }
     }
 
     const PROVING: Duration = Duration::from_micros(20);

@@ -10,7 +10,7 @@ use crate::db::DbError;
 use crate::db::facts::{facts_get, facts_put};
 use crate::ids::MachineId;
 use crate::live::Change;
-use crate::model::{Contact, Facts, InstalledVersion, Report, RunningWork};
+use crate::model::{Answer, Contact, Facts, InstalledVersion, Instances, Report, RunningWork};
 use crate::tentacle::CallError;
 
 /// Longest last words that are kept, in bytes. The rest is cut off at the front: the end says why it died.
@@ -32,11 +32,36 @@ pub async fn inventory_record(
         // Two loops asked at once, and this is the answer to the earlier question.
         return Ok(newer);
     }
+    if let (Some(before), Ok(status)) = (&before, &outcome)
+        && before.instances.at(now).is_late(answer(status, tried_at))
+    {
+        // A process that another one has replaced since: nothing is as it says.
+        return Ok(before.clone());
+    }
     let facts = facts_after(before.as_ref(), tried_at, now, outcome);
+    let was_cloned = before.as_ref().is_some_and(|before| before.instances.is_cloned());
+    if let Some(sentence) = facts.instances.clone_sentence().filter(|_| !was_cloned) {
+        tracing::warn!(machine.id = %machine, sentence, "a machine's identity was cloned");
+    }
     facts_put(&mut tx, machine, &facts).await?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(machine));
     Ok(facts)
+}
+
+/// A person says that one machine alone has the identity now. It is looked at anew: nothing that answered before counts.
+pub async fn inventory_forget_clone(app: &App, machine: MachineId, who: &str) -> Result<(), DbError> {
+    let mut tx = app.db.write().await?;
+    let Some(before) = facts_get(&mut tx, machine).await?.filter(|facts| facts.instances.is_cloned()) else {
+        return Ok(());
+    };
+    let facts = Facts { instances: Instances::default(), ..before };
+    facts_put(&mut tx, machine, &facts).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    tracing::warn!(machine.id = %machine, by = who, "the clone of a machine's identity is said to be gone");
+    app.live.tell(Change::Machine(machine));
+    app.live.poke_orchestrator();
+    Ok(())
 }
 
 /// What is known after an attempt. Pure.
@@ -47,6 +72,14 @@ fn facts_after(
     outcome: Result<Status, CallError>,
 ) -> Facts {
     let former = before.and_then(|facts| facts.report.clone());
+    let known = before.map(|facts| facts.instances.at(now)).unwrap_or_default();
+    let instances = match &outcome {
+        Ok(status) => {
+            let former = former.as_ref().map(|report| (report.instance_id.as_str(), report.hostname.as_str()));
+            known.after(former, answer(status, tried_at), now)
+        }
+        Err(_) => known,
+    };
     let (contact, report) = match outcome {
         Ok(status) => (Contact::Answered, Some(report(former.as_ref(), now, status))),
         Err(CallError::Untrusted { sentence }) => (Contact::Refused { reason: sentence }, former),
@@ -54,7 +87,11 @@ fn facts_after(
     };
     let same_kind = |facts: &&Facts| std::mem::discriminant(&facts.contact) == std::mem::discriminant(&contact);
     let contact_since = before.filter(same_kind).map_or(tried_at, |facts| facts.contact_since);
-    Facts { tried_at, contact, contact_since, report }
+    Facts { tried_at, contact, contact_since, report, instances }
+}
+
+fn answer(status: &Status, asked_at: Timestamp) -> Answer<'_> {
+    Answer { instance: status.instance_id.as_str(), hostname: &status.hostname, asked_at }
 }
 
 fn report(former: Option<&Report>, at: Timestamp, status: Status) -> Report {
@@ -95,7 +132,13 @@ fn last_part(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use contract::Thumbprint;
+
     use super::*;
+    use crate::db::environments::environment_insert;
+    use crate::db::machines::machine_insert;
+    use crate::ids::SpaceId;
+    use crate::model::{Address, Health, NewEnvironment, NewMachine};
 
     fn status(instance: &str) -> Status {
         Status {
@@ -137,6 +180,62 @@ mod tests {
         let third = facts_after(Some(&second), Timestamp(30), Timestamp(31), Ok(status("b")));
         assert_eq!(second.report.unwrap().instance_seen_at, Timestamp(11));
         assert_eq!(third.report.unwrap().instance_seen_at, Timestamp(31));
+    }
+
+    #[tokio::test]
+    async fn two_machines_with_one_identity_are_noted_and_forgotten_by_a_persons_word() {
+        let app = App::for_tests().await;
+        let machine = machine(&app).await;
+        let answers = ["a", "b", "a", "b"];
+        for instance in answers {
+            let facts = inventory_record(&app, machine, app.now(), Ok(status(instance))).await.unwrap();
+            assert_eq!(facts.report.unwrap().instance_id, instance);
+        }
+        let kept = async || facts_get(&mut app.db.read().await.unwrap(), machine).await.unwrap().unwrap();
+        assert_eq!(Health::of(Some(&kept().await)), Health::Unhealthy);
+        assert!(kept().await.problems()[0].contains("two machines answer with its identity"));
+        inventory_record(&app, machine, app.now(), silence()).await.unwrap();
+        assert!(kept().await.instances.is_cloned(), "silence ends nothing");
+        inventory_forget_clone(&app, machine, "alice").await.unwrap();
+        assert_eq!(kept().await.instances, Instances::default());
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_of_the_process_before_is_left_out() {
+        let app = App::for_tests().await;
+        let machine = machine(&app).await;
+        let before = |us| Timestamp(app.now().0 - us);
+        inventory_record(&app, machine, before(10), Ok(status("a"))).await.unwrap();
+        // Both were asked before the new process answered.
+        let late = before(5);
+        for _ in 0..3 {
+            inventory_record(&app, machine, late, Ok(status("b"))).await.unwrap();
+            let facts = inventory_record(&app, machine, late, Ok(status("a"))).await.unwrap();
+            assert_eq!(facts.report.unwrap().instance_id, "b");
+            assert!(!facts.instances.is_cloned());
+        }
+    }
+
+    async fn machine(app: &App) -> MachineId {
+        let mut tx = app.db.write().await.unwrap();
+        let environment = NewEnvironment {
+            name: "Production".parse().unwrap(),
+            description: String::new(),
+            sort_order: None,
+            is_disabled: false,
+        };
+        let environment = environment_insert(&mut tx, SpaceId::DEFAULT, &environment).await.unwrap();
+        let new = NewMachine {
+            name: "m1".to_owned(),
+            address: Address::new("127.0.0.1", 10933).unwrap(),
+            thumbprint: Thumbprint([7; 32]),
+            is_disabled: false,
+            environments: vec![environment.id],
+            roles: Vec::new(),
+        };
+        let machine = machine_insert(&mut tx, SpaceId::DEFAULT, &new, app.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        machine.id
     }
 
     #[test]

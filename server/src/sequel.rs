@@ -198,7 +198,7 @@ mod tests {
     use contract::Verdicts;
 
     use super::*;
-    use crate::model::InstalledVersion;
+    use crate::model::{InstalledVersion, Instances};
     use crate::rollout::state::Phase;
 
     fn version(patch: u32) -> Version {
@@ -247,7 +247,13 @@ mod tests {
             generation: 0,
             problems: Vec::new(),
         };
-        Facts { tried_at: Timestamp(200), contact, contact_since: Timestamp(0), report: Some(report) }
+        Facts {
+            tried_at: Timestamp(200),
+            contact,
+            contact_since: Timestamp(0),
+            report: Some(report),
+            instances: Instances::default(),
+        }
     }
 
     fn silent() -> Contact {

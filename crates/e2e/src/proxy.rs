@@ -46,7 +46,8 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    to: SocketAddr,
+    /// Where new connections lead.
+    to: watch::Sender<SocketAddr>,
     mode: watch::Sender<Mode>,
     /// Counts cuts; a connection breaks when it changes.
     cuts: watch::Sender<u64>,
@@ -60,7 +61,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (mode, cuts) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
-        let shared = Arc::new(Shared { to, mode, cuts, bulk: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { to: watch::Sender::new(to), mode, cuts, bulk: AtomicU64::new(0) });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, _tasks: tasks })
@@ -69,6 +70,11 @@ impl Proxy {
     /// Where the portal reaches the machine.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Leads new connections elsewhere.
+    pub fn lead_to(&self, to: SocketAddr) {
+        self.shared.to.send_replace(to);
     }
 
     /// Holds everything until [`Proxy::release`].
@@ -124,7 +130,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn forward(client: TcpStream, shared: Arc<Shared>) {
     let (mut mode, mut cuts) = (shared.mode.subscribe(), shared.cuts.subscribe());
     let _ = mode.wait_for(|mode| *mode != Mode::Held).await;
-    let Ok(machine) = TcpStream::connect(shared.to).await else { return };
+    let to = *shared.to.borrow();
+    let Ok(machine) = TcpStream::connect(to).await else { return };
     let _ = (client.set_nodelay(true), machine.set_nodelay(true));
     let (from_client, mut to_client) = client.into_split();
     let (mut from_machine, to_machine) = machine.into_split();

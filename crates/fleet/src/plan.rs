@@ -7,7 +7,7 @@ use clap::Args;
 use contract::Version;
 use octopus_server::clock::Timestamp;
 use octopus_server::ids::MachineId;
-use octopus_server::model::{Contact, Facts};
+use octopus_server::model::{Contact, Facts, Instances};
 use octopus_server::rollout::plan::{Limits, Observation, plan};
 use octopus_server::rollout::state::{Deadlines, Phase, WaitReason};
 use octopus_server::rollout::strategy::Strategy;
@@ -63,6 +63,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
             contact: Contact::Answered,
             contact_since: Timestamp(0),
             report: Some(machine.report(0)),
+            instances: Instances::default(),
         }),
         ..Observation::default()
     };

@@ -98,12 +98,13 @@ impl Seen {
             Some(report) => format!("It last reported {} {}.", report.version, age(now, report.at)),
             None => "It never reported.".to_owned(),
         };
+        let problems = facts.problems();
         match (&facts.contact, &facts.report) {
-            (Contact::Answered, Some(report)) if report.problems.is_empty() => {
+            (Contact::Answered, Some(report)) if problems.is_empty() => {
                 format!("It answered {tried}, runs {} and is healthy.", report.version)
             }
             (Contact::Answered, Some(report)) => {
-                format!("It answered {tried}, runs {} and has problems: {}", report.version, report.problems.join(" "))
+                format!("It answered {tried}, runs {} and has problems: {}", report.version, problems.join(" "))
             }
             (Contact::Answered, None) => format!("It answered {tried}."),
             (Contact::Silent { reason }, _) => format!("It could not be reached {tried}: {} {last}", ended(reason)),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::fleet::Seen;
 use crate::clock::Timestamp;
+use crate::error::sentence;
 use crate::model::Address;
 
 /// The one way in which this portal speaks to machines: it calls them.
@@ -35,6 +36,7 @@ pub(super) fn resource(seen: &Seen, now: Timestamp) -> Value {
         "HealthStatus": seen.health_status(),
         "HasLatestCalamari": true,
         "StatusSummary": seen.summary(now),
+        "Cloned": seen.facts.as_ref().and_then(|facts| facts.instances.clone_sentence()).map(|how| sentence(&how)),
         "IsInProcess": seen.rollout.is_some(),
         "Endpoint": endpoint(&machine.address, machine.thumbprint, Some(seen)),
         "OperatingSystem": report.map(|report| report.os.as_str()),

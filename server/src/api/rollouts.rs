@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use contract::Version;
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use crate::db::rollout_events::{Event, event_list};
 use crate::db::rollouts::{rollout_count, rollout_get, rollout_list, rollout_undo_of};
 use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
+use crate::inventory::inventory_forget_clone;
 use crate::model::Facts;
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_hand};
@@ -44,6 +45,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/rollouts/{id}/undo", post(undo))
         .route("/rollouts/{id}/cancel", act(|_| Ok(Hand::Cancel)))
         .route("/machines/{id}/hold", get(hold).put(hold_put).delete(hold_delete))
+        .route("/machines/{id}/clone", delete(clone_delete))
         .route("/rollouts/{id}/start", act(|_| Ok(Hand::StartNow)))
         .route("/rollouts/{id}/pause", act(|_| Ok(Hand::Pause)))
         .route("/rollouts/{id}/resume", act(|_| Ok(Hand::Resume)))
@@ -307,6 +309,19 @@ async fn hold_delete(
     Id(id): Id<MachineId>,
 ) -> Result<Json<Value>, ApiError> {
     machine_release(&app, space, id, Who { name: &user.username, why: "" }).await?;
+    Ok(Json(json!({ "MachineId": id })))
+}
+
+/// A person says that one machine alone has the identity now.
+async fn clone_delete(
+    State(app): State<App>,
+    ApiUser(user): ApiUser,
+    Space(space): Space,
+    Id(id): Id<MachineId>,
+) -> Result<Json<Value>, ApiError> {
+    let machine = machine_get(&mut *app.db.read().await?, space, id).await?;
+    machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
+    inventory_forget_clone(&app, id, &user.username).await?;
     Ok(Json(json!({ "MachineId": id })))
 }
 

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, SpaceId};
-use crate::model::{Contact, Facts, InstalledVersion, Report, RunningWork};
+use crate::model::{Contact, Facts, InstalledVersion, Instances, Report, RunningWork};
 
 #[derive(FromRow)]
 struct Row {
@@ -23,6 +23,7 @@ struct Row {
     instance_id: Option<String>,
     instance_seen_at: Option<Timestamp>,
     report: Option<String>,
+    instances: String,
 }
 
 /// What of a report is kept as JSON: everything that is only shown or looked at by the planner.
@@ -115,13 +116,14 @@ pub async fn facts_put(conn: &mut Connection, machine: MachineId, facts: &Facts)
     let json = json.transpose().map_err(|error| DbError::damaged("report", error))?;
     sqlx::query(
         "INSERT INTO machine_facts (machine_id, tried_at, contact, contact_since, contact_reason, reported_at, version,
-                                    instance_id, instance_seen_at, report)
-         SELECT id, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM machines WHERE id = $1
+                                    instance_id, instance_seen_at, report, instances)
+         SELECT id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM machines WHERE id = $1
          ON CONFLICT (machine_id) DO UPDATE SET
              tried_at = excluded.tried_at, contact = excluded.contact, contact_since = excluded.contact_since,
              contact_reason = excluded.contact_reason, reported_at = excluded.reported_at,
              version = excluded.version, instance_id = excluded.instance_id,
-             instance_seen_at = excluded.instance_seen_at, report = excluded.report",
+             instance_seen_at = excluded.instance_seen_at, report = excluded.report,
+             instances = excluded.instances",
     )
     .bind(machine)
     .bind(facts.tried_at)
@@ -133,6 +135,7 @@ pub async fn facts_put(conn: &mut Connection, machine: MachineId, facts: &Facts)
     .bind(report.map(|report| report.instance_id.as_str()))
     .bind(report.map(|report| report.instance_seen_at))
     .bind(json)
+    .bind(write_instances(&facts.instances)?)
     .execute(conn)
     .await?;
     Ok(())
@@ -154,9 +157,21 @@ impl Row {
             }
             _ => None,
         };
-        let facts = Facts { tried_at: self.tried_at, contact, contact_since: self.contact_since, report };
+        let instances = match self.instances.as_str() {
+            "" => Instances::default(),
+            text => serde_json::from_str(text).map_err(|error| DbError::damaged("machine_facts.instances", error))?,
+        };
+        let facts = Facts { tried_at: self.tried_at, contact, contact_since: self.contact_since, report, instances };
         Ok((self.machine_id, facts))
     }
+}
+
+/// Empty where nothing is known, as for most machines most of the time.
+fn write_instances(instances: &Instances) -> Result<String, DbError> {
+    if *instances == Instances::default() {
+        return Ok(String::new());
+    }
+    serde_json::to_string(instances).map_err(|error| DbError::damaged("instances", error))
 }
 
 fn read_version(text: &str) -> Result<Version, DbError> {

@@ -3,7 +3,7 @@
 use contract::{Verdicts, Version};
 
 use crate::clock::Timestamp;
-use crate::model::Machine;
+use crate::model::{Instances, Machine};
 
 /// The outcome of the last attempt to reach a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +95,16 @@ pub struct Facts {
     pub contact_since: Timestamp,
     /// The last report, however old; `None` if it never answered.
     pub report: Option<Report>,
+    /// The processes that answered before.
+    pub instances: Instances,
+}
+
+impl Facts {
+    /// What is wrong with it, in sentences: what it said itself, and what only the portal can know.
+    pub fn problems(&self) -> Vec<String> {
+        let reported = self.report.iter().flat_map(|report| report.problems.iter().cloned());
+        self.instances.clone_sentence().into_iter().chain(reported).collect()
+    }
 }
 
 /// A machine's health in one word.
@@ -115,7 +125,7 @@ impl Health {
     pub fn of(facts: Option<&Facts>) -> Self {
         match facts {
             None => Self::Unknown,
-            Some(Facts { contact: Contact::Answered, report: Some(report), .. }) if report.problems.is_empty() => {
+            Some(facts @ Facts { contact: Contact::Answered, report: Some(_), .. }) if facts.problems().is_empty() => {
                 Self::Healthy
             }
             Some(Facts { contact: Contact::Answered, .. }) => Self::Unhealthy,

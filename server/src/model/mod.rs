@@ -4,6 +4,7 @@
 
 pub mod environment;
 pub mod fact;
+pub mod instances;
 pub mod machine;
 pub mod package;
 pub mod task;
@@ -11,6 +12,7 @@ pub mod user;
 
 pub use environment::{Environment, NewEnvironment};
 pub use fact::{Contact, Facts, Health, InstalledVersion, Observed, Report, RunningWork, VersionState};
+pub use instances::{Answer, Instances};
 pub use machine::{Address, Machine, NewMachine};
 pub use package::{NewPackage, Package};
 pub use task::{LogCategory, LogEntry, MachineTask, MachineTaskState, NewTask, Task, TaskState};

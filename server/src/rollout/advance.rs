@@ -57,6 +57,8 @@ impl Context<'_> {
             Phase::Checking | Phase::Uploading if self.observation.withdrawn => {
                 to(Phase::Skipped(SkipReason::Withdrawn))
             }
+            // Which of the two would be upgraded? The gate says why it waits.
+            Phase::Checking | Phase::Uploading if self.is_cloned() => to(Phase::Waiting(WaitReason::Turn)),
             // Waiting for the deadline of a machine that nobody wants any more would only hold up the others.
             Phase::Installing(_) | Phase::Restarting(_) | Phase::Proving { .. } if self.is_deleted => {
                 to(Phase::Skipped(SkipReason::Deleted))
@@ -264,12 +266,13 @@ impl Context<'_> {
     fn overdue(&self, machine: &RolloutMachine) -> Phase {
         let phase = machine.phase.kind();
         let allowed = self.limits.deadlines.of(phase).map_or(0, |d| d.as_secs());
+        let problems = self.observation.facts.as_ref().map(Facts::problems).unwrap_or_default();
         match self.seen(machine) {
             Seen::Report(report) => Phase::Failed {
                 reason: format!(
                     "{phase} took longer than {allowed} s; the machine answers and runs {}{}",
                     report.version,
-                    report.problems.first().map(|p| format!(", but {p}")).unwrap_or_default()
+                    problems.first().map(|p| format!(", but {p}")).unwrap_or_default()
                 ),
             },
             Seen::Silent(reason) if phase == PhaseKind::Uploading => {
@@ -299,6 +302,10 @@ impl Context<'_> {
             (Contact::Answered, _) => Seen::Nothing,
             (Contact::Silent { reason } | Contact::Refused { reason }, _) => Seen::Silent(reason),
         }
+    }
+
+    fn is_cloned(&self) -> bool {
+        self.observation.facts.as_ref().is_some_and(|facts| facts.instances.is_cloned())
     }
 
     fn observe(&self, machine: &RolloutMachine, interval: Duration) -> Option<Action> {

@@ -195,8 +195,11 @@ impl One {
         self.write_in(tx, Outcome::Ready(command)).await
     }
 
-    /// True where nobody stopped the rollout while the package was on its way.
+    /// True where nobody stopped the rollout while the package was on its way, and one machine alone answers.
     async fn may_command(&self, conn: &mut Connection) -> Result<bool, DbError> {
+        if facts_get(conn, self.machine).await?.is_some_and(|facts| facts.instances.is_cloned()) {
+            return Ok(false);
+        }
         if rollout_revision(conn, self.rollout).await? == Some(self.revision) {
             return Ok(true);
         }

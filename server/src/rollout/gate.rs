@@ -101,6 +101,9 @@ impl<'a> Gate<'a> {
 
     /// What a person has to take away, or the machine's own people.
     fn outside(&self, machine: &RolloutMachine, seen: &Observation) -> Option<Hindrance> {
+        if let Some(how) = seen.facts.as_ref().and_then(|facts| facts.instances.clone_sentence()) {
+            return Some(Hindrance::Cloned { how });
+        }
         if let Some(hold) = &seen.hold {
             return Some(Hindrance::Held(hold.clone()));
         }

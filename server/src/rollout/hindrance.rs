@@ -26,6 +26,11 @@ pub struct Hold {
 pub enum Hindrance {
     /// It was disabled or deleted.
     Withdrawn,
+    /// Two machines answer with its identity, and nobody knows which of them would be upgraded.
+    Cloned {
+        /// How that shows.
+        how: String,
+    },
     /// A person holds it.
     Held(Hold),
     /// This version failed on it before.
@@ -117,6 +122,7 @@ impl fmt::Display for Hindrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Withdrawn => f.write_str("it was disabled or deleted"),
+            Self::Cloned { how } => f.write_str(how),
             Self::Held(hold) => {
                 write!(f, "{} holds it", hold.by)?;
                 if let Some(until) = hold.until {

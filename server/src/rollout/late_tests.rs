@@ -102,3 +102,44 @@ fn a_machine_that_nobody_could_ask_in_time_is_asked_before_it_is_judged() {
     fleet.run(40);
     assert_eq!(fleet.phase(1), PhaseKind::Upgraded);
 }
+
+/// What is known of processes that came back twice.
+fn cloned() -> Instances {
+    let answer = |instance| crate::model::Answer { instance, hostname: "h", asked_at: Timestamp(2) };
+    let heard = |known: Instances, before, instance| known.after(Some((before, "h")), answer(instance), Timestamp(1));
+    let known = heard(Instances::default(), "a", "b");
+    heard(heard(known, "b", "a"), "a", "b")
+}
+
+#[test]
+fn a_machine_whose_identity_was_cloned_is_not_begun_says_so_and_holds_nobody_up() {
+    let mut fleet = Fleet::new(&[Nature::Good; 3]);
+    let id = MachineId(1);
+    fleet.observe(id);
+    fleet.facts.get_mut(&id).unwrap().instances = cloned();
+    fleet.run(200);
+    let phases = [1, 2, 3].map(|id| fleet.phase(id));
+    assert_eq!(phases, [PhaseKind::Waiting, PhaseKind::Upgraded, PhaseKind::Upgraded]);
+    assert_eq!(fleet.rollout.state, RolloutState::Completed);
+    let why = hindrances(&fleet.rollout, &fleet.seen(), &fleet.limits, Timestamp(fleet.now));
+    assert!(why[&id].to_string().contains("two machines answer with its identity"), "{why:?}");
+
+    fleet.facts.get_mut(&id).unwrap().instances = Instances::default();
+    fleet.run(60);
+    assert_eq!(fleet.phase(1), PhaseKind::Upgraded, "it follows when a person says that it is alone");
+}
+
+#[test]
+fn a_machine_that_turns_out_to_be_cloned_before_its_command_is_not_commanded() {
+    for phase in [Phase::Checking, Phase::Uploading] {
+        let mut fleet = Fleet::new(&[Nature::Good]);
+        let id = MachineId(1);
+        fleet.observe(id);
+        fleet.rollout.machines[0].phase = phase;
+        fleet.facts.get_mut(&id).unwrap().instances = cloned();
+        fleet.turn();
+        assert_eq!(fleet.phase(1), PhaseKind::Waiting);
+        fleet.run(100);
+        assert_eq!((fleet.phase(1), fleet.commands), (PhaseKind::Waiting, 0));
+    }
+}

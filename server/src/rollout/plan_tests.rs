@@ -9,7 +9,7 @@ use super::super::state::{Command, PhaseKind, RolloutMachine, RolloutWave, SkipR
 use super::super::strategy::Strategy;
 use super::*;
 use crate::ids::{SpaceId, TaskId};
-use crate::model::{Contact, InstalledVersion, Report, TaskState};
+use crate::model::{Contact, InstalledVersion, Instances, Report, TaskState};
 
 #[path = "late_tests.rs"]
 mod late;
@@ -200,8 +200,9 @@ impl Fleet {
             None => Contact::Silent { reason: "no route".to_owned() },
         };
         let former = self.facts.get(&id).and_then(|facts| facts.report.clone());
+        let instances = self.facts.get(&id).map(|facts| facts.instances.clone()).unwrap_or_default();
         let report = report.or(former);
-        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report });
+        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances });
     }
 
     fn to(&mut self, id: MachineId, phase: Phase) {

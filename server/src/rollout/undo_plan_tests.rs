@@ -18,7 +18,10 @@ fn back(report: impl FnOnce(&mut Report)) -> (Rollout, HashMap<MachineId, Observ
     let mut told = fleet.report(target(), "a", installed.into());
     report(&mut told);
     let (tried_at, contact) = (Timestamp(fleet.now), Contact::Answered);
-    fleet.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report: Some(told) });
+    fleet.facts.insert(
+        id,
+        Facts { tried_at, contact, contact_since: tried_at, report: Some(told), instances: Instances::default() },
+    );
     // None of these keeps a machine from going back.
     fleet.limits.runtimes = Vec::new();
     fleet.limits.failed_on.insert("linux-x64".to_owned(), 9);
@@ -131,7 +134,10 @@ fn undone(phase: Phase, previous: Option<Version>, runs: Option<Version>) -> Opt
     (fleet.rollout.machines[0].phase, fleet.rollout.machines[0].previous) = (phase, previous);
     let report = runs.map(|version| fleet.report(version, "a", Vec::new()));
     let (tried_at, contact) = (Timestamp(0), Contact::Answered);
-    let facts = HashMap::from([(MachineId(1), Facts { tried_at, contact, contact_since: tried_at, report })]);
+    let facts = HashMap::from([(
+        MachineId(1),
+        Facts { tried_at, contact, contact_since: tried_at, report, instances: Instances::default() },
+    )]);
     let mut plan = UndoPlan::of(&fleet.rollout, &facts, |_| true);
     assert_eq!(UndoPlan::of(&fleet.rollout, &facts, |_| false), UndoPlan::default());
     plan.machines.pop().map(|(.., way)| way)

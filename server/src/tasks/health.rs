@@ -62,9 +62,9 @@ async fn check(app: &App, task: &Task, part: &MachineTask) -> Result<(MachineTas
 fn verdict(facts: &Facts) -> (MachineTaskState, String) {
     match &facts.contact {
         Contact::Silent { reason } | Contact::Refused { reason } => (MachineTaskState::Failed, reason.clone()),
-        Contact::Answered => match facts.report.as_ref().map(|report| report.problems.as_slice()) {
-            None | Some([]) => (MachineTaskState::Success, String::new()),
-            Some(problems) => (MachineTaskState::Failed, format!("It answered with problems: {}", problems.join(" "))),
+        Contact::Answered => match facts.problems() {
+            problems if problems.is_empty() => (MachineTaskState::Success, String::new()),
+            problems => (MachineTaskState::Failed, format!("It answered with problems: {}", problems.join(" "))),
         },
     }
 }

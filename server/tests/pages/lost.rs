@@ -6,7 +6,7 @@ use contract::{Rejection, Verdicts, Version};
 use octopus_server::db::rollouts::{rollout_get, rollout_machine_update, rollout_set_state};
 use octopus_server::ids::{MachineId, RolloutId, SpaceId};
 use octopus_server::live::Change;
-use octopus_server::model::{Contact, Facts, InstalledVersion, Report};
+use octopus_server::model::{Contact, Facts, InstalledVersion, Instances, Report};
 use octopus_server::rollout::state::{Phase, RolloutState};
 use octopus_server::testing::TestApp;
 
@@ -43,7 +43,13 @@ async fn portal_with_a_lost_machine() -> (TestApp, Browser, MachineId) {
 
 async fn silent(portal: &TestApp, id: MachineId, report: Report) {
     let contact = Contact::Silent { reason: "no route".into() };
-    let facts = Facts { tried_at: portal.now(), contact, contact_since: portal.now(), report: Some(report) };
+    let facts = Facts {
+        tried_at: portal.now(),
+        contact,
+        contact_since: portal.now(),
+        report: Some(report),
+        instances: Instances::default(),
+    };
     seed::put_facts(portal, id, &facts).await;
 }
 

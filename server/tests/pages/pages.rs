@@ -5,7 +5,7 @@ use http::StatusCode;
 use octopus_server::db::machines::machine_list;
 use octopus_server::db::rollouts::rollout_list;
 use octopus_server::ids::{MachineId, SpaceId, TaskId};
-use octopus_server::model::{Contact, Facts, LogCategory};
+use octopus_server::model::{Contact, Facts, Instances, LogCategory};
 use octopus_server::tentacle::fake::{FakeMachine, FakeTentacles};
 use std::sync::Arc;
 
@@ -266,7 +266,12 @@ async fn an_unreachable_machine_keeps_its_last_version_and_says_how_old_it_is() 
     portal.clock.advance(std::time::Duration::from_secs(7_200));
     let contact = Contact::Silent { reason: "no route to host".into() };
     let now = portal.now();
-    seed::put_facts(&portal, id, &Facts { tried_at: now, contact, contact_since: now, report: Some(report) }).await;
+    seed::put_facts(
+        &portal,
+        id,
+        &Facts { tried_at: now, contact, contact_since: now, report: Some(report), instances: Instances::default() },
+    )
+    .await;
     let page = browser.get("/environments").await;
     let row = page.text("#machine-1-in-1");
     assert!(row.contains("unreachable") && row.contains("2026.4.0") && row.contains("seen 2 h ago"), "{row}");

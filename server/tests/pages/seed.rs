@@ -9,7 +9,7 @@ use octopus_server::db::facts::facts_put;
 use octopus_server::db::machines::machine_insert;
 use octopus_server::ids::{EnvironmentId, MachineId, SpaceId};
 use octopus_server::model::{
-    Address, Contact, Facts, InstalledVersion, NewEnvironment, NewMachine, Report, RunningWork,
+    Address, Contact, Facts, InstalledVersion, Instances, NewEnvironment, NewMachine, Report, RunningWork,
 };
 use octopus_server::testing::TestApp;
 
@@ -87,8 +87,13 @@ pub fn report(version: Version, at: Timestamp) -> Report {
 
 /// Writes down that a machine answered with `report`.
 pub async fn answered(app: &App, machine: MachineId, report: Report) {
-    let facts =
-        Facts { tried_at: report.at, contact: Contact::Answered, contact_since: report.at, report: Some(report) };
+    let facts = Facts {
+        tried_at: report.at,
+        contact: Contact::Answered,
+        contact_since: report.at,
+        report: Some(report),
+        instances: Instances::default(),
+    };
     put_facts(app, machine, &facts).await;
 }
 
@@ -164,5 +169,11 @@ fn state(i: usize, now: Timestamp) -> Option<Facts> {
         report.running_work =
             vec![RunningWork { ticket: "t".into(), description: "Install Acme.Web 1.4.0".into(), since }];
     }
-    Some(Facts { tried_at: seen, contact, contact_since: Timestamp(now.0 - 4_000_000_000), report: Some(report) })
+    Some(Facts {
+        tried_at: seen,
+        contact,
+        contact_since: Timestamp(now.0 - 4_000_000_000),
+        report: Some(report),
+        instances: Instances::default(),
+    })
 }

@@ -4,6 +4,7 @@
 //! machine in a phase (its network by a proxy, its Suction Cup by a signal, its drain by a script) instead of racing it.
 
 mod broken;
+mod cloned;
 mod deploy;
 mod killed;
 mod orders;

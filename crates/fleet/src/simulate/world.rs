@@ -8,7 +8,7 @@ use std::time::Duration;
 use contract::Version;
 use octopus_server::clock::Timestamp;
 use octopus_server::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use octopus_server::model::{Contact, Facts};
+use octopus_server::model::{Contact, Facts, Instances};
 use octopus_server::rollout::hindrance::Hold;
 use octopus_server::rollout::plan::{Action, Limits, Observation, hindrances, is_halted, plan};
 use octopus_server::rollout::settle::{Outcome, by_hand, enter, intend, settle};
@@ -251,7 +251,8 @@ impl World {
         } else {
             (Contact::Silent { reason: "nobody answers".to_owned() }, former.and_then(|facts| facts.report))
         };
-        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report });
+        self.facts
+            .insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances: Instances::default() });
     }
 
     fn deliver(&mut self) {

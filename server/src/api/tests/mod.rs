@@ -21,7 +21,7 @@ use crate::bundle::BundledPackage;
 use crate::db::facts::facts_put;
 use crate::db::tasks::{task_begin, task_log_append};
 use crate::ids::{MachineId, TaskId};
-use crate::model::{Contact, Facts, InstalledVersion, LogCategory, Report, Scope};
+use crate::model::{Contact, Facts, InstalledVersion, Instances, LogCategory, Report, Scope};
 use crate::routes;
 use crate::tentacle::fake::{FakeMachine, FakeTentacles};
 use crate::testing::TestApp;
@@ -120,7 +120,13 @@ impl Client {
             generation: 0,
             problems: Vec::new(),
         };
-        let facts = Facts { tried_at: now, contact: Contact::Answered, contact_since: now, report: Some(report) };
+        let facts = Facts {
+            tried_at: now,
+            contact: Contact::Answered,
+            contact_since: now,
+            report: Some(report),
+            instances: Instances::default(),
+        };
         let mut tx = self.app.db.write().await.unwrap();
         facts_put(&mut tx, MachineId(id), &facts).await.unwrap();
         tx.commit().await.unwrap();

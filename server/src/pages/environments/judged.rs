@@ -86,9 +86,9 @@ impl<'a> Judged<'a> {
 
 /// Why a machine's health is as it is, in a sentence; empty where the word says it all.
 fn health_reason(observed: &Observed) -> String {
-    match observed.facts.as_ref().map(|facts| (&facts.contact, &facts.report)) {
+    match observed.facts.as_ref().map(|facts| (&facts.contact, facts)) {
         Some((Contact::Silent { reason } | Contact::Refused { reason }, _)) => reason.clone(),
-        Some((Contact::Answered, Some(report))) => report.problems.join("; "),
-        Some((Contact::Answered, None)) | None => String::new(),
+        Some((Contact::Answered, facts)) => facts.problems().join("; "),
+        None => String::new(),
     }
 }

@@ -4,7 +4,7 @@ use contract::{Thumbprint, Verdicts};
 
 use super::*;
 use crate::ids::SpaceId;
-use crate::model::{Address, Contact, Facts, InstalledVersion, Machine, Report};
+use crate::model::{Address, Contact, Facts, InstalledVersion, Instances, Machine, Report};
 use crate::pages::environments::bar::BAR_WIDTH;
 use crate::rollout::state::{Phase, RolloutMachine, WaitReason};
 
@@ -55,7 +55,13 @@ fn observed(id: i64, environments: &[i64], version: Option<Version>, contact: Co
         roles: vec!["web".into()],
         created_at: NOW,
     };
-    let facts = version.map(|v| Facts { tried_at: NOW, contact, contact_since: NOW, report: Some(report(v)) });
+    let facts = version.map(|v| Facts {
+        tried_at: NOW,
+        contact,
+        contact_since: NOW,
+        report: Some(report(v)),
+        instances: Instances::default(),
+    });
     Observed { machine, facts }
 }
 

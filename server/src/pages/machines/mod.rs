@@ -25,6 +25,7 @@ use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId};
+use crate::inventory::inventory_forget_clone;
 use crate::rollout::create::Selection;
 use crate::tasks::task_create_health;
 
@@ -33,6 +34,7 @@ pub fn router() -> Router<App> {
     Router::new()
         .route("/machines/{id}", get(show))
         .route("/machines/{id}/check", post(check))
+        .route("/machines/{id}/alone", post(alone))
         .merge(add::router())
         .merge(edit::router())
 }
@@ -56,6 +58,12 @@ async fn show(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> 
 pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
     let truth = load_all(app).await?;
     machine_view(&truth, id).ok_or_else(|| ApiError::not_found(format!("The machine {id}")))
+}
+
+/// A person says that this machine alone has its identity now.
+async fn alone(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
+    inventory_forget_clone(&app, id, &user.0.username).await?;
+    Ok(Redirect::to(&format!("/machines/{id}")))
 }
 
 async fn check(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {

@@ -8,6 +8,7 @@ use crate::ids::{EnvironmentId, MachineId};
 use crate::model::Report;
 use crate::pages::environments::view::{Row, Truth, row_of};
 use crate::pages::live::WholeView;
+use crate::pages::sentence;
 use crate::pages::view::{self as words, Status};
 
 /// What a machine said of itself.
@@ -52,6 +53,8 @@ pub struct MachineView {
     pub created_at: Timestamp,
     /// Since when its health is as it is.
     pub contact_since: Option<Timestamp>,
+    /// That two machines answer with its identity, in a sentence; empty where nothing says so.
+    pub cloned: String,
     /// When it was last asked.
     pub tried_at: Option<Timestamp>,
     /// What it last said.
@@ -100,6 +103,7 @@ pub fn machine_view(truth: &Truth, id: MachineId) -> Option<MachineView> {
         thumbprint: words::grouped(&machine.thumbprint),
         created_at: machine.created_at,
         contact_since: facts.map(|facts| facts.contact_since),
+        cloned: facts.and_then(|facts| facts.instances.clone_sentence()).map(|how| sentence(&how)).unwrap_or_default(),
         tried_at: facts.map(|facts| facts.tried_at),
         report: facts.and_then(|facts| facts.report.as_ref()).map(report_view),
     })

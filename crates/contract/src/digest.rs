@@ -100,6 +100,25 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_tells_its_kind_where_it_is_debugged() {
+        let digits = "00".repeat(31);
+        assert_eq!(
+            format!("{:?}", Sha256(std::array::from_fn(|i| (i / 31) as u8 * 0xAB))),
+            format!("Sha256({digits}ab)")
+        );
+        assert_eq!(
+            format!("{:?}", Thumbprint(std::array::from_fn(|i| (i / 31) as u8 * 0xAB))),
+            format!("Thumbprint({digits}AB)")
+        );
+    }
+
+    #[test]
+    fn the_refusal_says_what_a_digest_is_and_how_long_the_text_was() {
+        let error = "é4".parse::<Sha256>().unwrap_err().to_string();
+        assert_eq!(error, "expected 64 hexadecimal digits, got 2 characters of something else");
+    }
+
+    #[test]
     fn other_texts_are_refused() {
         for text in ["", "ab", &"g".repeat(64), &"é".repeat(32), &"a".repeat(65)] {
             assert!(text.parse::<Sha256>().is_err(), "{text}");

@@ -176,16 +176,42 @@ mod tests {
         assert_eq!(of(home.stderr()), "/h/supervisor/stderr");
         assert_eq!(of(home.last_words()), "/h/supervisor/last-words");
         assert_eq!(of(home.status()), "/h/supervisor/status");
+        assert_eq!(home.path(), Path::new("/h"));
+        assert_eq!(of(home.config()), "/h/tentacle.toml");
+        assert_eq!(of(home.identity()), "/h/identity.pem");
+        assert_eq!(of(home.lock()), "/h/tentacle.lock");
         assert_eq!(of(home.packages()), "/h/Packages");
         assert_eq!(of(home.work()), "/h/Work");
         let package = home.package(&"Production".parse().unwrap(), &"Acme.Web".parse().unwrap());
         assert_eq!(of(package), "/h/Applications/Production/Acme.Web");
         assert_eq!(Home::incoming_name(&version, "x7"), ".incoming-1.0.0-rc-x7");
         assert!(Home::is_incoming_name(".incoming-1.0.0-rc-x7"));
+        assert!(!Home::is_incoming_name("1.0.0-rc") && !Home::is_incoming_name(".incoming"));
     }
 
     #[test]
     fn a_home_that_is_not_there_has_no_versions() {
         assert_eq!(Home::new("/nonexistent/home").installed_tentacles().unwrap(), Vec::new());
+    }
+
+    #[test]
+    fn a_folder_of_versions_that_cannot_be_read_is_an_error_and_not_no_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        fs::create_dir(home.applications()).unwrap();
+        fs::write(home.tentacles(), "a file").unwrap();
+        assert!(home.installed_tentacles().is_err());
+    }
+
+    #[test]
+    fn the_complete_versions_are_told_newest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        for name in ["1.9.0", "1.10.0", "1.0.0-rc", ".incoming-2.0.0-x7", "2.0"] {
+            fs::create_dir_all(home.tentacles().join(name)).unwrap();
+        }
+        fs::write(home.tentacles().join("3.0.0"), "a file").unwrap();
+        let names: Vec<_> = home.installed_tentacles().unwrap().iter().map(Version::to_string).collect();
+        assert_eq!(names, ["1.10.0", "1.9.0", "1.0.0-rc"]);
     }
 }

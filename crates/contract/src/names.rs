@@ -150,6 +150,9 @@ impl fmt::Display for EnvironmentName {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
     use super::*;
 
     #[test]
@@ -157,9 +160,17 @@ mod tests {
         for id in ["Acme.Web", "Octopus.Tentacle.linux-x64", "a", "A_b-1.é"] {
             assert_eq!(id.parse::<PackageId>().expect(id).as_str(), id);
         }
-        let long = "a".repeat(101);
-        for id in ["", ".a", "a.", "a..b", "a/b", "a\\b", "..", "a b", "-a", "a.-b", &long] {
+        for id in ["", ".a", "a.", "a..b", "a/b", "a\\b", "..", "a b", "-a", "a.-b"] {
             assert!(id.parse::<PackageId>().is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_package_id_is_bounded_in_characters() {
+        assert_eq!("a".repeat(100).parse::<PackageId>().unwrap().to_string(), "a".repeat(100));
+        for length in [101, 102, 1_000] {
+            let error = "a".repeat(length).parse::<PackageId>().unwrap_err().to_string();
+            assert!(error.contains("longer than 100 characters"), "{length}: {error}");
         }
     }
 
@@ -177,6 +188,12 @@ mod tests {
     fn package_ids_are_equal_without_regard_to_case() {
         let (a, b): (PackageId, PackageId) = ("Acme.Web".parse().unwrap(), "acme.WEB".parse().unwrap());
         assert_eq!(a, b);
+        assert_eq!(a.key(), "acme.web");
+        assert_ne!(a, "Acme.Webs".parse().unwrap());
+        let ids = ["a", "A", "b", "c", "d", "e", "f", "g"].map(|id| id.parse::<PackageId>().unwrap());
+        let hashes = ids.map(|id| BuildHasherDefault::<DefaultHasher>::default().hash_one(id));
+        assert_eq!(hashes[0], hashes[1], "equal ids are found in a table");
+        assert_eq!(HashSet::from(hashes).len(), 7, "and different ones do not all lie in one place of it");
     }
 
     #[test]
@@ -191,9 +208,13 @@ mod tests {
     #[test]
     fn environment_names_are_safe_as_folder_names() {
         for name in ["Production", "Pre-production (EU)", "Prüfung", TENTACLE_FOLDER.trim_start_matches('.')] {
-            assert!(name.parse::<EnvironmentName>().is_ok(), "{name}");
+            let read: EnvironmentName = name.parse().expect(name);
+            assert_eq!((read.as_str(), read.to_string().as_str()), (name, name));
         }
-        for name in ["", " a", "a ", ".Tentacle", "..", "a/b", "a\\b", "a\nb", "c:", "a.", &"x".repeat(129)] {
+        assert!("x".repeat(128).parse::<EnvironmentName>().is_ok());
+        for name in
+            ["", " a", "a ", ".Tentacle", "..", "a/b", "a\\b", "a\nb", "c:", "a.", &"x".repeat(129), &"x".repeat(200)]
+        {
             assert!(name.parse::<EnvironmentName>().is_err(), "{name}");
         }
     }

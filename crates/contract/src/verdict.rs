@@ -93,10 +93,31 @@ mod tests {
     }
 
     #[test]
+    fn the_verdicts_are_what_lies_in_the_folder_however_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let version: Version = "1.0.0-RC".parse().unwrap();
+        assert_eq!(Verdicts::read(&home, &version), Verdicts::default(), "no folder, no verdicts");
+        fs::create_dir(home.supervisor()).unwrap();
+        fs::write(home.proven(&version), "").unwrap();
+        assert_eq!(Verdicts::read(&home, &version), Verdicts { proven: true, ..Verdicts::default() });
+        fs::write(home.rejected(&version), "unconfirmed It ran for 600.0 s.\n").unwrap();
+        fs::write(home.withdrawn(&version), "").unwrap();
+        fs::write(home.launches(&version), "...").unwrap();
+        let rejected = Some(Rejection::Unconfirmed);
+        let all = Verdicts { proven: true, rejected, withdrawn: true, launches: 3 };
+        assert_eq!(Verdicts::read(&home, &version), all);
+        fs::remove_file(home.rejected(&version)).unwrap();
+        fs::create_dir(home.rejected(&version)).unwrap();
+        assert_eq!(Verdicts::read(&home, &version), Verdicts { rejected: Some(Rejection::Crashed), ..all });
+    }
+
+    #[test]
     fn proven_wins_over_rejected_and_withdrawn_wins_over_proven() {
         let rejected = Some(Rejection::Unconfirmed);
         assert!(Verdicts { rejected, ..Verdicts::default() }.is_marked_bad());
         assert!(!Verdicts { rejected, proven: true, ..Verdicts::default() }.is_marked_bad());
         assert!(Verdicts { withdrawn: true, proven: true, ..Verdicts::default() }.is_marked_bad());
+        assert!(!Verdicts::default().is_marked_bad());
     }
 }

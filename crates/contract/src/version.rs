@@ -119,17 +119,16 @@ impl FromStr for Version {
     }
 }
 
-/// Digits only, so that a sign, a space or an empty part is refused.
+/// Digits only: the text was split at every plus and hyphen, so that no part holds the sign that a number may have.
 fn read_number(part: &str) -> Option<u32> {
-    let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let number: u32 = digits.then(|| part.parse().ok())??;
+    let number: u32 = part.parse().ok()?;
     (number <= i32::MAX as u32).then_some(number)
 }
 
 /// NuGet compares all-digit labels as numbers, so `rc.01` equals `rc.1`: both get one spelling.
 fn strip_leading_zeros(label: &str) -> String {
     let one = |part: &str| {
-        if part.len() > 1 && part.bytes().all(|b| b.is_ascii_digit()) {
+        if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
             let stripped = part.trim_start_matches('0');
             return if stripped.is_empty() { "0".to_owned() } else { stripped.to_owned() };
         }
@@ -187,6 +186,9 @@ impl Hash for Version {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
     use super::*;
 
     #[test]
@@ -219,6 +221,7 @@ mod tests {
             ("1.0-beta-007", "1.0.0-beta-007"),
             ("1.0.0-rc.007", "1.0.0-rc.7"),
             ("1.0.0-00", "1.0.0-0"),
+            ("1.0.0-0a.01a", "1.0.0-0a.01a"),
         ];
         for (text, normal) in table {
             assert_eq!(v(text).to_string(), normal, "{text}");
@@ -255,8 +258,35 @@ mod tests {
             for (j, b) in ascending.iter().enumerate() {
                 assert_eq!(v(a).cmp(&v(b)), i.cmp(&j), "{a} against {b}");
                 assert_eq!(v(a) == v(b), i == j, "{a} equals {b}");
+                assert_eq!(v(a) < v(b), i < j, "{a} before {b}");
             }
         }
+    }
+
+    #[test]
+    fn the_longest_text_that_is_read_has_128_bytes_whatever_is_dropped_of_it() {
+        let of = |length: usize| format!("1.0.0+{}", "a".repeat(length - "1.0.0+".len())).parse::<Version>();
+        assert_eq!(of(128).unwrap(), v("1.0.0"));
+        for length in [129, 130, 1_000] {
+            assert!(of(length).unwrap_err().to_string().contains("longer than 128 bytes"), "{length}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_version_can_be_had() {
+        assert_eq!(Version::release(2026, 4, 1), v("2026.4.1"));
+        assert_eq!(Version::release(u32::MAX, 0, 0), v("2147483647.0.0"), "as large as NuGet takes");
+        assert_eq!(v("1.2.3.4-rc").numbers(), [1, 2, 3, 4]);
+        assert!(v("1.0-rc").is_prerelease() && !v("1.0").is_prerelease());
+        assert_eq!(format!("{:?}", v("1.0-RC")), "Version(1.0.0-RC)");
+    }
+
+    #[test]
+    fn equal_versions_are_found_in_a_table_and_others_do_not_all_lie_in_one_place_of_it() {
+        let texts = ["1.0", "1.0.0.0", "1.0-rc", "1.0-RC", "1.1", "1.2", "1.3", "1.4"];
+        let hashes = texts.map(|text| BuildHasherDefault::<DefaultHasher>::default().hash_one(v(text)));
+        assert_eq!((hashes[0], hashes[2]), (hashes[1], hashes[3]));
+        assert_eq!(HashSet::from(hashes).len(), 6);
     }
 
     #[test]

@@ -84,6 +84,12 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_is_what_the_environment_says() {
+        assert!(variable("PATH").is_some_and(|value| !value.is_empty()));
+        assert_eq!(variable("SUCTION_CUP_NOT_SET_BY_ANYBODY"), None);
+    }
+
+    #[test]
     fn what_is_not_understood_is_said() {
         for wrong in [&["--home"][..], &["--home", ""], &["--home="], &["run"], &["--hom"], &[""]] {
             assert!(matches!(command(wrong, None), Command::Wrong(_)), "{wrong:?}");

@@ -8,7 +8,11 @@ const PACKAGE_SUFFIX: &str = ".nupkg";
 /// This machine's runtime in .NET's words, as it stands in the names of Tentacle packages. `None` on a machine whose
 /// name for it is not known: any package is taken then, and the installer refuses what does not fit.
 pub fn runtime() -> Option<&'static str> {
-    match (std::env::consts::OS, std::env::consts::ARCH) {
+    runtime_of(std::env::consts::OS, std::env::consts::ARCH)
+}
+
+fn runtime_of(os: &str, processor: &str) -> Option<&'static str> {
+    match (os, processor) {
         ("linux", "x86_64") => Some("linux-x64"),
         ("linux", "aarch64") => Some("linux-arm64"),
         ("windows", "x86_64") => Some("win-x64"),
@@ -51,6 +55,16 @@ mod tests {
         let installed = installed.map(|text| text.parse().unwrap());
         let names = names.iter().map(|name| (*name).to_owned());
         to_install(names, Some("linux-x64"), installed.as_ref()).map(|(name, _)| name)
+    }
+
+    #[test]
+    fn a_machine_is_named_in_the_words_of_the_packages() {
+        assert_eq!(runtime_of("linux", "x86_64"), Some("linux-x64"));
+        assert_eq!(runtime_of("linux", "aarch64"), Some("linux-arm64"));
+        assert_eq!(runtime_of("windows", "x86_64"), Some("win-x64"));
+        assert_eq!(runtime_of("linux", "riscv64"), None);
+        let own = if cfg!(target_arch = "aarch64") { "linux-arm64" } else { "linux-x64" };
+        assert_eq!(runtime(), Some(own));
     }
 
     #[test]

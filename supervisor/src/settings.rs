@@ -141,6 +141,13 @@ mod tests {
             assert_eq!(settings, Settings::default(), "{bad}");
             assert_eq!(complaints.len(), 8, "{bad}");
         }
+        let year = 31_536_000_000_u64;
+        for (value, taken) in [(year, true), (year + 1, false)] {
+            let only = |name: &str| (name == env::SUCTION_CUP_GRACE_MS).then(|| value.to_string().into());
+            let (settings, complaints) = Settings::read(only);
+            assert_eq!(complaints.is_empty(), taken, "{complaints:?}");
+            assert_eq!(settings.grace == Duration::from_millis(value), taken);
+        }
         let (settings, complaints) =
             Settings::read(|name| (name == env::SUCTION_CUP_CRASH_LIMIT).then(|| OsString::from("1")));
         assert_eq!(settings.crash_limit, 5, "a limit of one would wait after every end");

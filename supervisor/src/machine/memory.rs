@@ -175,4 +175,44 @@ mod tests {
         memory.forget_skips();
         assert!(!merged(&mut memory, one()).skipped);
     }
+
+    #[test]
+    fn a_reading_without_marks_clears_nothing() {
+        let unread = |memory: &mut Memory| {
+            let mut seen = one();
+            memory.merge(std::slice::from_mut(&mut seen), true, false);
+            seen.rejected
+        };
+        let mut memory = Memory::default();
+        memory.reject(&one());
+        memory.written(&one());
+        assert!(unread(&mut memory) && unread(&mut memory));
+        assert!(merged(&mut memory, Installed { rejected: true, ..one() }).rejected);
+        assert!(unread(&mut memory), "it was seen on the disk, and not seen to be cleared");
+    }
+
+    #[test]
+    fn a_verdict_of_former_times_says_nothing_of_the_one_that_the_disk_refused_now() {
+        let mut memory = Memory::default();
+        memory.count_launch(&one());
+        assert!(merged(&mut memory, Installed { rejected: true, ..one() }).rejected);
+        memory.reject(&one());
+        assert!(merged(&mut memory, one()).rejected);
+    }
+
+    #[test]
+    fn what_is_held_is_held_against_one_version_in_one_folder() {
+        let other = || Installed::new("3.0.0".parse().unwrap());
+        let mut memory = Memory::default();
+        memory.count_launch(&other());
+        for _ in 0..2 {
+            memory.count_launch(&one());
+        }
+        let launches = [one(), other(), Installed { folder: 7, ..one() }].map(|one| memory.launches(&one));
+        assert_eq!(launches, [2, 1, 0]);
+        memory.skip(&other());
+        let mut both = [one(), Installed { launches: 4, ..other() }];
+        memory.merge(&mut both, true, true);
+        assert_eq!(both.map(|one| (one.launches, one.skipped)), [(2, false), (5, true)]);
+    }
 }

@@ -279,3 +279,55 @@ fn end_of(status: WaitStatus) -> End {
         (None, None) => End::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_to_start_is_the_machines_or_the_versions() {
+        let of = |error: Errno| fault(&io::Error::from_raw_os_error(error.raw_os_error()));
+        for error in [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::INTR, Errno::TOOBIG] {
+            assert_eq!(of(error), Fault::Machine, "{error:?}");
+        }
+        for error in [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC, Errno::LOOP, Errno::ISDIR, Errno::PERM] {
+            assert_eq!(of(error), Fault::Version, "{error:?}");
+        }
+        assert_eq!(of(Errno::TXTBSY), Fault::Busy);
+        assert_eq!(fault(&io::Error::other("not the system's word")), Fault::Machine);
+    }
+
+    #[test]
+    fn only_a_program_that_is_there_and_not_found_names_a_missing_loader() {
+        let folder = tempfile::tempdir().unwrap();
+        let [there, gone] = ["there", "gone"].map(|name| folder.path().join(name));
+        File::create(&there).unwrap();
+        let hinted = |error: Errno, program| {
+            let (_, why) = refusal(&io::Error::from_raw_os_error(error.raw_os_error()), program);
+            why.ends_with(": the loader or interpreter that it names is missing")
+        };
+        assert!(hinted(Errno::NOENT, &there));
+        assert!(!hinted(Errno::NOENT, &gone));
+        assert!(!hinted(Errno::ACCESS, &there));
+        let refused = refusal(&io::Error::from_raw_os_error(Errno::ACCESS.raw_os_error()), &there);
+        assert_eq!(refused, (Fault::Version, "Permission denied (os error 13)".to_owned()));
+    }
+
+    #[test]
+    fn as_many_files_are_kept_as_a_launch_needs() {
+        let mut children = Children::new();
+        for _ in 0..2 {
+            children.keep_spare();
+            assert_eq!(children.spare.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_launch_id_is_different_each_time_and_names_this_process() {
+        let mut children = Children::new();
+        let ids = [children.launch_id(), children.launch_id()];
+        assert_ne!(ids[0], ids[1]);
+        let own = format!("{:x}", std::process::id());
+        assert!(ids.iter().all(|id| id.split('-').nth(1) == Some(&own)), "{ids:?}");
+    }
+}

@@ -55,21 +55,27 @@ fn read_versions(home: &Home, versions: &mut Vec<Installed>) -> io::Result<()> {
     let mut fault = Ok(());
     let read = read_folder(&folder, |name, entry| {
         let Some(version) = Version::from_folder_name(name) else { return };
-        // Not following links: what is not a folder of its own is no version.
-        let is_folder = match entry.file_type() {
-            FileType::Unknown => fs::symlink_metadata(folder.join(name)).map(|metadata| metadata.is_dir()),
-            kind => Ok(kind == FileType::Directory),
-        };
-        match is_folder {
+        match is_folder(entry.file_type(), &folder.join(name)) {
             Ok(true) => versions.push(Installed { folder: entry.ino(), ..Installed::new(version) }),
             Ok(false) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => fault = Err(error),
         }
     });
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         read => read.and(fault),
+    }
+}
+
+/// Not following links: what is not a folder of its own is no version. Some file systems do not tell the kind with the
+/// name, and then what is gone by the second question is none either.
+fn is_folder(kind: FileType, path: &Path) -> io::Result<bool> {
+    match kind {
+        FileType::Unknown => match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            read => read.map(|metadata| metadata.is_dir()),
+        },
+        kind => Ok(kind == FileType::Directory),
     }
 }
 
@@ -173,7 +179,11 @@ pub fn read_small(path: &Path) -> Option<String> {
 /// Whether there is a home folder with marks that may be looked at; if not, why.
 pub fn can_read(home: &Home) -> Result<(), String> {
     fs::read_dir(home.path()).map_err(|error| error.to_string())?;
-    match fs::read_dir(home.supervisor()) {
+    shown(fs::read_dir(home.supervisor()).map(drop))
+}
+
+fn shown(read: io::Result<()>) -> Result<(), String> {
+    match read {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error.to_string()),
         // Whatever else is wrong with it is told with the versions.
         _ => Ok(()),
@@ -247,3 +257,6 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

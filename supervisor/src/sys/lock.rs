@@ -10,7 +10,7 @@ use contract::Home;
 /// still hold it: between its start and the first instruction of its program it has all that its parent had open.
 const LOOKS: u32 = 50;
 
-/// Between two looks.
+/// After each look.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The held lock.
@@ -45,13 +45,41 @@ pub fn lock(home: &Home) -> Result<Lock, LockError> {
 }
 
 fn take(folder: &File) -> Result<(), LockError> {
-    for look in 0..LOOKS {
+    for _ in 0..LOOKS {
         match folder.try_lock() {
             Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if look + 1 < LOOKS => std::thread::sleep(LOOK_EVERY),
-            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_EVERY),
             Err(TryLockError::Error(error)) => return Err(LockError::Failed(error)),
         }
     }
     Err(LockError::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_held_is_busy_and_one_that_is_let_go_in_a_moment_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = [(); 2].map(|()| File::open(folder.path()).unwrap());
+        take(&first).unwrap();
+        assert!(matches!(take(&second), Err(LockError::Busy)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(3 * LOOK_EVERY);
+                first.unlock().unwrap();
+            });
+            take(&second).unwrap();
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_home_is_said_as_the_system_says_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = folder.path().join("ring");
+        std::os::unix::fs::symlink("ring", &ring).unwrap();
+        let Err(LockError::Failed(error)) = lock(&Home::new(&ring)) else { panic!("a ring of links was locked") };
+        assert_eq!(error.kind(), File::open(&ring).unwrap_err().kind());
+    }
 }

@@ -14,7 +14,7 @@ use crate::status::note::Process;
 use crate::status::report::Holder;
 
 /// Most bytes of `/proc/locks` that are read; a machine with more locks than that may hide ours.
-const LOCKS_MAX: u64 = 4 * 1024 * 1024;
+const LOCKS_MAX: u64 = 4 << 20;
 
 /// In which `/proc` counts the starts of processes. Linux has kept this number for its users everywhere.
 const TICKS_PER_SECOND: u64 = 100;
@@ -84,10 +84,23 @@ mod tests {
         }
     }
 
+    fn boot_time() -> Duration {
+        Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap()
+    }
+
+    #[test]
+    fn the_monotonic_clock_is_the_systems() {
+        let now = || Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap();
+        let [before, told, after] = [now(), monotonic(), now()];
+        assert!(before <= told && told <= after, "{before:?} {told:?} {after:?}");
+    }
+
     #[test]
     fn this_process_is_found_and_another_with_its_number_is_not() {
         let own = process(std::process::id()).unwrap();
-        assert!(age_of(own).unwrap() < Duration::from_hours(1));
+        let began = Duration::from_millis(10 * own.started);
+        let [before, age, after] = [boot_time(), age_of(own).unwrap(), boot_time()];
+        assert!(before - began <= age && age <= after - began, "{before:?} {age:?} {after:?}");
         assert_eq!(age_of(Process { started: own.started + 1, ..own }), None);
     }
 

@@ -80,7 +80,7 @@ impl Guard {
 
     fn was_told(&self) -> bool {
         let mut messages = [0_u8; MESSAGES_MAX];
-        self.kernel.as_ref().is_some_and(|kernel| rustix::io::read(kernel, &mut messages).is_ok_and(|count| count > 0))
+        self.kernel.as_ref().is_some_and(|kernel| rustix::io::read(kernel, &mut messages).is_ok())
     }
 
     /// Asks the kernel to tell of the next write.
@@ -98,7 +98,8 @@ impl Guard {
         };
         // A file with holes uses less than its length, and one that was reserved for uses more.
         if metadata.is_file() && metadata.len().min(metadata.blocks().saturating_mul(512)) > SPACE_MAX {
-            self.tell(metadata.len(), &cut(&self.path));
+            let news = self.news(metadata.len(), &cut(&self.path));
+            news.iter().for_each(|news| super::log(news));
         }
         if metadata.len() == self.seen {
             self.rest();
@@ -108,16 +109,16 @@ impl Guard {
         }
     }
 
-    fn tell(&mut self, length: u64, cut: &io::Result<()>) {
+    /// What to tell of a cut. At the first time, the second, the fourth and so on: this must not fill the log in turn.
+    fn news(&mut self, length: u64, cut: &io::Result<()>) -> Option<String> {
         self.cuts = self.cuts.saturating_add(1);
-        // At the first time, the second, the fourth and so on: this must not fill the log in turn.
-        if self.cuts.is_power_of_two() {
+        self.cuts.is_power_of_two().then(|| {
             let done = match cut {
                 Ok(()) => "only the end is kept".to_owned(),
                 Err(error) => format!("it cannot be cut: {error}"),
             };
-            super::log(&format!("the child has written {} MiB to its stderr; {done}", length >> 20));
-        }
+            format!("the child has written {} MiB to its stderr; {done}", length >> 20)
+        })
     }
 }
 
@@ -138,20 +139,76 @@ mod tests {
 
     use super::*;
 
+    /// Disk space that a file uses.
+    fn space(path: &Path) -> u64 {
+        let metadata = fs::metadata(path).unwrap();
+        metadata.len().min(metadata.blocks() * 512)
+    }
+
+    /// A file of so many bytes, each different from the one before, and all on the disk.
+    fn long_file(path: &Path, length: usize) -> Vec<u8> {
+        let bytes: Vec<_> = (0..251).cycle().take(length).collect();
+        let mut file = File::create(path).unwrap();
+        file.write_all(&bytes).unwrap();
+        file.sync_all().unwrap();
+        bytes
+    }
+
+    /// Whether the disk of this folder can give back the space of a part of a file.
+    fn can_punch(folder: &Path) -> bool {
+        let path = folder.join("punched");
+        long_file(&path, 1 << 17);
+        let flags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
+        fallocate(File::options().write(true).open(path).unwrap(), flags, 0, 1 << 16).is_ok()
+    }
+
     #[test]
     fn a_long_file_is_cut_to_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stderr");
-        let mut file = File::create(&path).unwrap();
-        file.write_all(&vec![b'x'; 1 << 20]).unwrap();
-        file.write_all(b"the end").unwrap();
-        file.sync_all().unwrap();
+        let bytes = long_file(&path, (1 << 20) + 7);
         cut(&path).unwrap();
-        let metadata = fs::metadata(&path).unwrap();
-        assert!(metadata.len().min(metadata.blocks() * 512) <= 2 * KEPT + 4096, "{metadata:?}");
-        if metadata.len() > 0 {
-            assert!(fs::read(&path).unwrap().ends_with(b"xxxthe end"));
+        if can_punch(folder.path()) {
+            let left = fs::read(&path).unwrap();
+            assert_eq!(left.len(), bytes.len());
+            assert!(left.ends_with(&bytes[bytes.len() - 65_536..]), "what last words are made of is whole");
         }
+        assert!(space(&path) <= 2 * 65_536 + 4_096, "{}", space(&path));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [other, path] = ["other", "stderr"].map(|name| folder.path().join(name));
+        let bytes = long_file(&other, 1 << 20);
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        cut(&path).unwrap_err();
+        assert!(fs::read(&other).unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_file_is_cut_above_sixteen_mebibytes_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stderr");
+        let mut guard = Guard::new();
+        for (length, cuts) in [(1 << 10, 0), (16 << 20, 0), ((16 << 20) + 8_192, 1)] {
+            long_file(&path, length);
+            guard.start(&path);
+            guard.look();
+            assert_eq!(guard.cuts, cuts, "{length} bytes");
+            assert_eq!(space(&path) < 1 << 18, length < 1 << 18 || cuts > 0, "{length} bytes");
+            assert!(fs::metadata(&path).unwrap().len() > 0 || cuts > 0);
+        }
+    }
+
+    #[test]
+    fn cuts_are_told_at_the_first_the_second_the_fourth_and_so_on() {
+        let mut guard = Guard::new();
+        let told: Vec<_> = (1..=9).filter(|_| guard.news(17 << 20, &Ok(())).is_some()).collect();
+        assert_eq!(told, [1, 2, 4, 8]);
+        let news = |cut| Guard::new().news(17 << 20, &cut).unwrap();
+        assert_eq!(news(Ok(())), "the child has written 17 MiB to its stderr; only the end is kept");
+        assert!(news(Err(io::ErrorKind::NotFound.into())).contains(" MiB to its stderr; it cannot be cut: "));
     }
 
     #[test]
@@ -163,16 +220,26 @@ mod tests {
         guard.start(&path);
         guard.tend();
         assert_eq!(guard.left(), None, "nothing was written");
+        assert!(guard.waker().is_some(), "the kernel can wake");
         file.write_all(b"x").unwrap();
         guard.tend();
         assert!(guard.left().is_some_and(|left| left <= LOOK));
+        assert_eq!(guard.seen, 0, "the size is looked at later, not at each write");
         for grown in [true, false] {
-            guard.look();
-            assert_eq!(guard.left().is_some(), grown, "it is looked at until it grows no more");
+            // The time has come.
+            guard.look_at = Some(Instant::now());
+            guard.tend();
+            assert_eq!(guard.seen, 1);
+            let due = guard.left();
+            assert_eq!(due.is_some(), grown, "it is looked at until it grows no more");
+            assert_ne!(due, Some(Duration::ZERO), "and never without a pause");
         }
         file.write_all(b"x").unwrap();
         guard.tend();
         assert!(guard.left().is_some(), "the next write is told as well");
+        let due = guard.look_at;
+        guard.tend();
+        assert_eq!((guard.look_at, guard.seen), (due, 1), "and what is due is not put off");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests of the machine: a small world with a virtual clock plays the shell, the disk and the children.
 
 mod clock;
+mod edges;
 mod ending;
 mod launching;
 mod model;

@@ -9,6 +9,7 @@ mod disk;
 mod ends;
 mod faults;
 mod grandchildren;
+mod hostile;
 mod life;
 mod lock;
 mod namespaces;

@@ -1,13 +1,12 @@
 //! Unusual places to run in: as the first process, as nobody in particular, where process numbers come round soon.
 
 use std::fs;
-use std::os::unix::fs::chown;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Place, STAY, UNLIMITED, can, children, is_alive, send, stays, wait_until, write_program};
+use crate::support::{Place, STAY, UNLIMITED, can, children, is_alive, own_by, send, stays, wait_until, write_program};
 
 /// The words that make a program the first process of a namespace, which dies with the first words' process.
 const FIRST: &str = "exec unshare --pid --fork --kill-child --mount-proc";
@@ -76,10 +75,7 @@ fn as_an_ordinary_user_it_runs_and_a_full_process_table_is_waited_for() {
     }
     let place = Place::new();
     place.install("1.0.0", STAY).prove("1.0.0");
-    let own = |path: &std::path::Path| chown(path, Some(user), Some(user)).unwrap();
-    own(place.around());
-    own(place.home.path());
-    own(&place.home.supervisor());
+    own_by(&place, user);
     let mut cup = place.run_through(&format!("exec {become_user}"), &[("SUCTION_CUP_CRASH_LIMIT", "2")]);
     let pid = place.wait_for_starts(1)[0].pid;
     let id = cup.child.id().to_string();

@@ -88,3 +88,21 @@ fn a_stopped_and_continued_tentacle_is_left_alone() {
     }
     assert!(stays(Duration::from_millis(300), || place.starts().len() == 1 && is_alive(pid)));
 }
+
+#[test]
+fn a_suction_cup_that_slept_through_a_wait_starts_at_once_when_it_wakes() {
+    let place = Place::new();
+    place.install("1.0.0", "[ $(wc -l <starts) -gt 2 ] && exec sleep 60\nexit 1");
+    let wait = Duration::from_secs(5);
+    let settings = [("SUCTION_CUP_CRASH_LIMIT", "2"), ("SUCTION_CUP_WAIT_MIN_MS", "5000")];
+    let mut cup = place.run(&settings);
+    wait_until("the wait", || place.log().contains("launching 1.0.0 in "));
+    cup.signal(Signal::STOP);
+    // As if the machine slept: the time goes by, and nobody is there to see it.
+    assert!(stays(wait + Duration::from_millis(500), || place.starts().len() == 2));
+    let woken = Instant::now();
+    cup.signal(Signal::CONT);
+    place.wait_for_starts(3);
+    assert!(woken.elapsed() < wait, "{:?}: it did not begin the wait anew", woken.elapsed());
+    assert_eq!(cup.stop().code(), Some(0));
+}

@@ -1,7 +1,7 @@
 //! A home folder with scripts for Tentacles, and a running Suction Cup that is ended when the test is over.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -144,6 +144,13 @@ impl Drop for Place {
                 _ => return,
             }
         }
+    }
+}
+
+/// Gives the folders in which Suction Cup makes files to another user.
+pub fn own_by(place: &Place, user: u32) {
+    for path in [place.around(), place.home.path(), &place.home.supervisor(), &place.home.tentacles()] {
+        chown(path, Some(user), Some(user)).unwrap();
     }
 }
 

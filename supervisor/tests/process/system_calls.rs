@@ -105,3 +105,24 @@ fn a_traced_child_is_left_alone_and_its_death_is_seen() {
     place.wait_for_starts(2);
     tracer.wait().unwrap();
 }
+
+#[test]
+fn a_new_count_of_launches_is_synced_with_its_folder_and_a_longer_one_alone() {
+    if strace(&[]).is_none() {
+        return;
+    }
+    let place = Place::new();
+    place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", "exit 1");
+    let calls = place.around().join("calls");
+    let words = format!("exec strace -D -qq -y -e trace=fsync,fdatasync -o {}", calls.display());
+    let _cup = place.run_through(&words, &[]);
+    let synced = || -> Vec<String> {
+        let text = place.read(&calls);
+        let paths = text.lines().filter_map(|line| Some(line.split_once('<')?.1.split_once('>')?.0.to_owned()));
+        paths.collect()
+    };
+    wait_until("two counts", || synced().len() >= 3);
+    let (home, version) = (&place.home, "2.0.0".parse().unwrap());
+    let expected = [home.launches(&version), home.supervisor(), home.launches(&version)];
+    assert_eq!(synced()[..3], expected.map(|path| path.display().to_string()));
+}

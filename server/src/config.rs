@@ -74,6 +74,9 @@ pub struct RunArgs {
     /// How often each machine is asked how it is, in milliseconds.
     #[arg(long, env = "OCTOPUS_HEALTH_INTERVAL_MS", value_name = "MS", default_value = "60000", value_parser = ms)]
     pub health_interval_ms: Duration,
+    /// How many bytes all transfers of packages together may send in a second [default: no limit].
+    #[arg(long, env = "OCTOPUS_TRANSFER_BYTES_PER_SECOND", value_name = "BYTES", value_parser = bytes_per_second)]
+    pub transfer_bytes_per_second: Option<u64>,
     /// The deadlines of rollouts.
     #[command(flatten)]
     pub rollout: RolloutArgs,
@@ -184,6 +187,7 @@ impl RunArgs {
             proving_time: said.rollout_proving_time_ms.unwrap_or(default.proving_time),
             drain: said.rollout_drain_ms.unwrap_or(default.drain),
             soak: said.rollout_soak_ms.unwrap_or(default.soak),
+            transfers: None,
         }
     }
 
@@ -209,6 +213,16 @@ impl RunArgs {
             Err(std::env::VarError::NotPresent) => Ok(None),
             Err(std::env::VarError::NotUnicode(_)) => Err(ConfigError::PasswordVariable),
         }
+    }
+}
+
+/// Less would not send a Tentacle in a day.
+const BYTES_PER_SECOND_MIN: u64 = 1024;
+
+fn bytes_per_second(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(bytes) if bytes >= BYTES_PER_SECOND_MIN => Ok(bytes),
+        _ => Err(format!("write a whole number of bytes, at least {BYTES_PER_SECOND_MIN}")),
     }
 }
 
@@ -262,6 +276,8 @@ mod tests {
         let deadlines = run(&["--listen", "0.0.0.0:1", "--rollout-proving-time-ms", "1500"]).deadlines();
         assert_eq!(deadlines.proving_time, Duration::from_millis(1500));
         assert_eq!(deadlines.checking, Deadlines::default().checking);
+        let paced = run(&["--listen", "0.0.0.0:1", "--transfer-bytes-per-second", "65536"]);
+        assert_eq!((paced.transfer_bytes_per_second, deadlines.transfers), (Some(65_536), None));
         assert_eq!(run(&["--listen", "0.0.0.0:1"]).health_interval_ms, Duration::from_secs(60));
     }
 }

@@ -98,6 +98,8 @@ pub struct Deadlines {
     pub drain: Duration,
     /// How long the next wave waits after the last machine of a wave was proven, where its strategy says nothing else.
     pub soak: Duration,
+    /// Machines that may be sent the package at once, where the pace of all transfers together is limited.
+    pub transfers: Option<u32>,
 }
 
 impl Default for Deadlines {
@@ -111,11 +113,23 @@ impl Default for Deadlines {
             proving_time: Duration::from_secs(20),
             drain: Duration::from_secs(5 * 60),
             soak: Duration::from_secs(10 * 60),
+            transfers: None,
         }
     }
 }
 
 impl Deadlines {
+    /// The same where all transfers together send so many bytes in a second: only so many machines are sent a package of
+    /// that size at once as can have it in half the time allowed; and one alone is always given twice the time it needs.
+    pub fn paced(self, bytes_per_second: Option<u64>, package_size: u64) -> Self {
+        let Some(pace) = bytes_per_second.filter(|pace| *pace > 0) else { return self };
+        let takes = Duration::from_secs((package_size / pace).saturating_add(1));
+        let uploading = self.uploading.max(takes.saturating_mul(2));
+        let at_once = uploading.as_secs() / takes.as_secs().saturating_mul(2);
+        let transfers = Some(u32::try_from(at_once).unwrap_or(u32::MAX).max(1));
+        Self { uploading, transfers, ..self }
+    }
+
     /// The time that `phase` may take; `None` for phases that have no end of their own.
     pub fn of(&self, phase: PhaseKind) -> Option<Duration> {
         match phase {
@@ -303,6 +317,16 @@ mod tests {
         for kind in PhaseKind::ALL {
             assert_eq!(Deadlines::default().of(kind).is_some(), kind.is_in_flight(), "{kind}");
         }
+    }
+
+    #[test]
+    fn where_transfers_keep_a_pace_none_fails_because_it_is_slow() {
+        let default = Deadlines::default();
+        assert_eq!(default.paced(None, 30_000_000), default);
+        let fast = default.paced(Some(10_000_000), 30_000_000);
+        assert_eq!((fast.uploading, fast.transfers), (default.uploading, Some(75)), "4 s each, in half of 600 s");
+        let slow = default.paced(Some(10_000), 30_000_000);
+        assert_eq!((slow.uploading.as_secs(), slow.transfers), (6002, Some(1)), "one after the other");
     }
 
     #[test]

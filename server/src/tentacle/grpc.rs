@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+use super::pace::Pace;
 use super::{Call, CallError, Target, Tentacles};
 use crate::model::Address;
 
@@ -35,6 +36,12 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// What a message of an upload carries.
 const CHUNK: usize = 256 * 1024;
 
+/// The same where transfers keep a pace: small, so that each gets its share often.
+const CHUNK_PACED: usize = 32 * 1024;
+
+/// How long a transfer waits for its share before it looks whether anybody still wants it.
+const NAP_MAX: Duration = Duration::from_millis(200);
+
 /// Messages of an upload that are read ahead of the network. With [`CHUNK`], what an upload costs in memory.
 const CHUNKS_AHEAD: usize = 2;
 
@@ -42,12 +49,19 @@ const CHUNKS_AHEAD: usize = 2;
 #[derive(Clone, Debug)]
 pub struct GrpcTentacles {
     identity: Arc<Identity>,
+    /// The pace of all transfers together; `None` where they may go as fast as they can.
+    pace: Option<Arc<Pace>>,
 }
 
 impl GrpcTentacles {
     /// Calls that show `identity` to the machines.
     pub fn new(identity: Arc<Identity>) -> Self {
-        Self { identity }
+        Self { identity, pace: None }
+    }
+
+    /// The same, whose transfers together send so many bytes in a second at most.
+    pub fn at_most(self, bytes_per_second: Option<u64>) -> Self {
+        Self { pace: bytes_per_second.map(|bytes| Arc::new(Pace::new(bytes))), ..self }
     }
 
     async fn connect(&self, target: &Target) -> Result<TentacleClient<Channel>, CallError> {
@@ -67,7 +81,8 @@ impl GrpcTentacles {
         }
         let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
         let path = file.to_owned();
-        let reader = tokio::task::spawn_blocking(move || read_chunks(&path, sha256, offset, &sender));
+        let pace = self.pace.clone();
+        let reader = tokio::task::spawn_blocking(move || read_chunks(&path, sha256, offset, &sender, pace.as_deref()));
         let upload = client.upload(ReceiverStream::new(receiver));
         let reply = in_time(UPLOAD_TIMEOUT, "the end of an upload", upload).await;
         if let Ok(Err(error)) = reader.await {
@@ -102,13 +117,16 @@ fn read_chunks(
     sha256: Sha256,
     offset: u64,
     sender: &mpsc::Sender<wire::UploadChunk>,
+    pace: Option<&Pace>,
 ) -> std::io::Result<()> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut start = Some(UploadStart { sha256, offset });
     loop {
-        let mut data = Vec::with_capacity(CHUNK);
-        if file.by_ref().take(CHUNK as u64).read_to_end(&mut data)? == 0 {
+        let most = if pace.is_some() { CHUNK_PACED } else { CHUNK };
+        let mut data = Vec::with_capacity(most);
+        let read = file.by_ref().take(most as u64).read_to_end(&mut data)?;
+        if read == 0 || !paced(pace, read, sender) {
             return Ok(());
         }
         let chunk = match start.take() {
@@ -120,6 +138,18 @@ fn read_chunks(
             return Ok(());
         }
     }
+}
+
+/// Waits until the bytes may be sent. False if the call is over meanwhile: its own error says why.
+fn paced(pace: Option<&Pace>, bytes: usize, sender: &mpsc::Sender<wire::UploadChunk>) -> bool {
+    let Some(pace) = pace else { return true };
+    let mut left = pace.take(bytes);
+    while !left.is_zero() && !sender.is_closed() {
+        let nap = left.min(NAP_MAX);
+        std::thread::sleep(nap);
+        left -= nap;
+    }
+    !sender.is_closed()
 }
 
 async fn in_time<T>(
@@ -246,6 +276,35 @@ mod tests {
 
     use super::*;
     use crate::ids::MachineId;
+
+    #[test]
+    fn a_transfer_keeps_its_pace_sends_every_byte_in_order_and_ends_when_nobody_wants_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("package");
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let sha256 = Sha256([1; 32]);
+        for pace in [None, Some(Pace::new(400_000))] {
+            let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
+            let begun = std::time::Instant::now();
+            let got = std::thread::scope(|scope| {
+                let (path, pace) = (&path, pace.as_ref());
+                scope.spawn(move || read_chunks(path, sha256, 1000, &sender, pace).unwrap());
+                let mut got = Vec::new();
+                while let Some(chunk) = receiver.blocking_recv() {
+                    got.extend_from_slice(&chunk.data);
+                }
+                got
+            });
+            assert_eq!(got, bytes[1000..], "nothing is lost, whatever the pace");
+            let must_take = Duration::from_millis(if pace.is_some() { 400 } else { 0 });
+            assert!(begun.elapsed() >= must_take, "{:?}", begun.elapsed());
+        }
+        let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+        drop(receiver);
+        // At a byte a second this would take days.
+        read_chunks(&path, sha256, 0, &sender, Some(&Pace::new(1))).unwrap();
+    }
 
     #[tokio::test]
     async fn a_port_where_nobody_listens_is_told_from_silence() {

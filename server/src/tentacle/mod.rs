@@ -6,6 +6,7 @@
 #[doc(hidden)]
 pub mod fake;
 pub mod grpc;
+mod pace;
 
 use std::path::Path;
 use std::time::Duration;

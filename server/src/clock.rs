@@ -36,6 +36,18 @@ impl Timestamp {
         moment.ok().and_then(|m| m.format(format).ok()).unwrap_or_default()
     }
 
+    /// As a field of a form for a moment holds it, in UTC: `2026-11-23T10:00`.
+    pub fn field(self) -> String {
+        let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]");
+        let moment = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000);
+        moment.ok().and_then(|m| m.format(format).ok()).unwrap_or_default()
+    }
+
+    /// Reads [`Timestamp::field`], with seconds or without.
+    pub fn from_field(text: &str) -> Option<Self> {
+        Self::from_rfc3339(&format!("{text}:00Z")).or_else(|| Self::from_rfc3339(&format!("{text}Z")))
+    }
+
     /// As RFC 3339 with milliseconds: `2026-11-23T10:00:00.000+00:00`, the form of the REST API.
     pub fn rfc3339(self) -> String {
         let format = time::macros::format_description!(
@@ -103,6 +115,14 @@ mod tests {
     #[test]
     fn a_moment_is_written_as_the_rest_api_wants_it() {
         assert_eq!(Timestamp(1_795_428_000_123_456).rfc3339(), "2026-11-23T10:00:00.123+00:00");
+    }
+
+    #[test]
+    fn a_field_of_a_form_is_read_as_it_is_written() {
+        let moment = Timestamp::from_field("2026-11-23T10:00").unwrap();
+        assert_eq!((moment, moment.field().as_str()), (Timestamp(1_795_428_000_000_000), "2026-11-23T10:00"));
+        assert_eq!(Timestamp::from_field("2026-11-23T10:00:30").unwrap().0, moment.0 + 30_000_000);
+        assert_eq!(Timestamp::from_field("tomorrow"), None);
     }
 
     /// A clock on the wall and a stopwatch, in seconds.

@@ -65,6 +65,7 @@ id!(/** An environment. */ EnvironmentId, "Environments");
 id!(/** A machine. */ MachineId, "Machines");
 id!(/** A task. */ TaskId, "ServerTasks");
 id!(/** A rollout. */ RolloutId, "Rollouts");
+id!(/** A freeze. */ FreezeId, "Freezes");
 
 impl SpaceId {
     /// The one space that there is for now.

@@ -27,6 +27,7 @@ use crate::db::packages::package_digests;
 use crate::db::settings::{INSTALLATION_ID, setting_get, setting_set};
 use crate::db::users::{user_by_name, user_insert};
 use crate::error::chain;
+use crate::ids::SpaceId;
 use crate::listen;
 use crate::live::Live;
 use crate::model::User;
@@ -65,6 +66,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let address = listener.local_addr().context("cannot find out the address that is listened on")?;
     announce(&app, address, &args).await?;
 
+    rollout::automatic::on_start(&app, SpaceId::DEFAULT).await?;
     let loops = loops(&app);
     let ender = tokio::spawn(end_when_told(app.shutdown.clone()));
     listen::serve(listener, tls, routes::router(app.clone()), &app.shutdown).await;
@@ -114,6 +116,7 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         0 => {}
         removed => tracing::info!(files = removed, "package files that nothing refers to were removed"),
     }
+    let package_size = bundle.packages().iter().map(|package| package.size).max().unwrap_or(0);
     Ok(App::new(AppInner {
         db,
         clock: Arc::new(clock),
@@ -123,9 +126,9 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         public_info: PublicInfo { installation_id, version: version()? },
         access: args.access(),
         logins: LoginLimiter::default(),
-        rollout: args.deadlines(),
+        rollout: args.deadlines().paced(args.transfer_bytes_per_second, package_size),
         health_interval: args.health_interval_ms,
-        tentacles: Arc::new(GrpcTentacles::new(Arc::clone(&identity))),
+        tentacles: Arc::new(GrpcTentacles::new(Arc::clone(&identity)).at_most(args.transfer_bytes_per_second)),
         identity,
         shutdown: CancellationToken::new(),
     }))
@@ -232,6 +235,7 @@ fn loops(app: &App) -> Vec<Loop> {
     vec![
         start(app, "health check", health::run(app.clone(), app.shutdown.clone())),
         start(app, "rollout orchestrator", rollout::orchestrator::run(app.clone(), app.shutdown.clone())),
+        start(app, "look for late machines", rollout::late::run(app.clone(), app.shutdown.clone())),
         start(app, "task runner", tasks::runner::run(app.clone(), app.shutdown.clone())),
         start(app, "sweep of sessions", sweep_sessions(app.clone())),
     ]

@@ -25,6 +25,9 @@ use crate::error::ApiError;
 use crate::ids::{EnvironmentId, SpaceId};
 use crate::live::Change;
 use crate::model::{Environment, NewEnvironment};
+use crate::rollout::automatic::UpgradePolicy;
+use crate::rollout::calendar::WindowSpec;
+use crate::rollout::care::{Cares, NewCare};
 
 /// The list. On a page there are ten where nothing else is said.
 const LIST: List<'_> =
@@ -43,7 +46,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/environments/{id}/machines", get(its_machines))
 }
 
-fn resource(environment: &Environment) -> Value {
+fn resource(environment: &Environment, cares: &Cares) -> Value {
     let link = format!("{}/environments/{}", super::base(environment.space), environment.id);
     json!({
         "Id": environment.id,
@@ -57,6 +60,8 @@ fn resource(environment: &Environment) -> Value {
         "UseGuidedFailure": false,
         "AllowDynamicInfrastructure": false,
         "EnvironmentTags": [],
+        "MaintenanceWindows": cares.windows(environment.id),
+        "AutomaticUpgrade": cares.policy(environment.id),
         "ExtensionSettings": [],
         "Links": {
             "Self": link,
@@ -74,7 +79,8 @@ fn passes(environment: &Environment, query: &Query) -> Result<bool, ApiError> {
         && wanted("partialName").is_none_or(|wanted| name.contains(&wanted)))
 }
 
-async fn filtered(app: &App, space: SpaceId, query: &Query) -> Result<Vec<Environment>, ApiError> {
+/// The environments that were asked for, and what all say of upgrades.
+async fn filtered(app: &App, space: SpaceId, query: &Query) -> Result<(Vec<Environment>, Cares), ApiError> {
     let mut conn = app.db.read().await?;
     let mut found = Vec::new();
     for environment in environment_list(&mut conn, space).await? {
@@ -82,16 +88,18 @@ async fn filtered(app: &App, space: SpaceId, query: &Query) -> Result<Vec<Enviro
             found.push(environment);
         }
     }
-    Ok(found)
+    Ok((found, Cares::load(&mut conn, space).await?))
 }
 
 async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
-    let found = filtered(&app, space, &query).await?;
-    Ok(Json(LIST.cut(&super::base(space), found.iter().map(resource).collect(), &query)?))
+    let (found, cares) = filtered(&app, space, &query).await?;
+    let items = found.iter().map(|environment| resource(environment, &cares)).collect();
+    Ok(Json(LIST.cut(&super::base(space), items, &query)?))
 }
 
 async fn all(Asked { app, space, query }: Asked) -> Result<Json<Vec<Value>>, ApiError> {
-    Ok(Json(filtered(&app, space, &query).await?.iter().map(resource).collect()))
+    let (found, cares) = filtered(&app, space, &query).await?;
+    Ok(Json(found.iter().map(|environment| resource(environment, &cares)).collect()))
 }
 
 async fn one(
@@ -101,7 +109,8 @@ async fn one(
     Id(id): Id<EnvironmentId>,
 ) -> Result<Json<Value>, ApiError> {
     let mut conn = app.db.read().await?;
-    Ok(Json(resource(&find(&mut conn, space, id).await?)))
+    let environment = find(&mut conn, space, id).await?;
+    Ok(Json(resource(&environment, &Cares::load(&mut conn, space).await?)))
 }
 
 async fn find(conn: &mut Connection, space: SpaceId, id: EnvironmentId) -> Result<Environment, ApiError> {
@@ -120,9 +129,15 @@ struct EnvironmentBody {
     description: Option<String>,
     sort_order: Option<i64>,
     is_disabled: Option<bool>,
+    maintenance_windows: Option<Vec<WindowSpec>>,
+    automatic_upgrade: Option<UpgradePolicy>,
 }
 
 impl EnvironmentBody {
+    fn care(&self) -> Result<NewCare, ApiError> {
+        NewCare::read(self.maintenance_windows.as_deref(), self.automatic_upgrade.clone()).map_err(super::bad)
+    }
+
     fn read(self, old: Option<&Environment>) -> Result<NewEnvironment, ApiError> {
         let name = self.name.or_else(|| old.map(|old| old.name.as_str().to_owned())).unwrap_or_default();
         let name: EnvironmentName = name.parse().map_err(super::bad)?;
@@ -138,12 +153,14 @@ async fn create(
     Space(space): Space,
     Body(body): Body<EnvironmentBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let new = body.read(None)?;
+    let (care, new) = (body.care()?, body.read(None)?);
     let mut tx = app.db.write().await?;
     let environment = environment_insert(&mut tx, space, &new).await?;
+    care.put(&mut tx, environment.id).await?;
+    let cares = Cares::load(&mut tx, space).await?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Environment(environment.id));
-    Ok((StatusCode::CREATED, Json(resource(&environment))))
+    Ok((StatusCode::CREATED, Json(resource(&environment, &cares))))
 }
 
 async fn update(
@@ -153,12 +170,17 @@ async fn update(
     Id(id): Id<EnvironmentId>,
     Body(body): Body<EnvironmentBody>,
 ) -> Result<Json<Value>, ApiError> {
+    let care = body.care()?;
     let mut tx = app.db.write().await?;
     let new = body.read(Some(&find(&mut tx, space, id).await?))?;
     let environment = environment_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
+    care.put(&mut tx, id).await?;
+    let cares = Cares::load(&mut tx, space).await?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Environment(id));
-    Ok(Json(resource(&environment)))
+    // Windows may have opened.
+    app.live.poke_orchestrator();
+    Ok(Json(resource(&environment, &cares)))
 }
 
 async fn remove(
@@ -191,14 +213,14 @@ async fn its_machines(
 }
 
 async fn summary(Asked { app, space, query }: Asked) -> Result<Json<Value>, ApiError> {
-    let environments = filtered(&app, space, &query).await?;
+    let (environments, cares) = filtered(&app, space, &query).await?;
     let all = fleet(&app, space).await?;
     let of = |environment: &Environment| -> Vec<&Seen> {
         all.iter().filter(|seen| seen.machine.environments.contains(&environment.id)).collect()
     };
     let summaries = environments.iter().map(|environment| {
         let mut summary = summarise(&of(environment));
-        summary.insert("Environment".to_owned(), resource(environment));
+        summary.insert("Environment".to_owned(), resource(environment, &cares));
         Value::Object(summary)
     });
     let summaries: Vec<Value> = summaries.collect();

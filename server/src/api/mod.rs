@@ -7,6 +7,7 @@
 mod bind;
 mod environments;
 mod fleet;
+mod freezes;
 mod machine_resource;
 mod machines;
 mod packages;
@@ -40,6 +41,7 @@ fn of_a_space() -> Router<App> {
         .merge(tasks::routes())
         .merge(packages::routes())
         .merge(rollouts::routes())
+        .merge(freezes::routes())
 }
 
 /// Where the resources of a space live.

@@ -51,6 +51,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/rollouts/{id}/resume", act(|_| Ok(Hand::Resume)))
         .route("/rollouts/{id}/retry", act(|body| Ok(Hand::Retry(body.machine_ids.clone()))))
         .route("/rollouts/{id}/skip", act(|body| Ok(Hand::Skip(wanted(body.machine_id, "MachineId")?))))
+        .route("/rollouts/{id}/ignore-windows", act(|_| Ok(Hand::IgnoreWindows)))
         .route("/rollouts/{id}/release-wave", act(|body| Ok(Hand::ReleaseWave(wanted(body.wave, "Wave")?))))
         .route(
             "/rollouts/{id}/release-version",
@@ -232,7 +233,7 @@ impl RolloutBody {
 }
 
 /// A moment as clients write it: RFC 3339.
-fn moment(text: &str) -> Result<Timestamp, ApiError> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, ApiError> {
     Timestamp::from_rfc3339(text)
         .ok_or_else(|| ApiError::bad_request(format!("\"{text}\" is no moment: write one like 2026-11-23T22:00:00Z.")))
 }

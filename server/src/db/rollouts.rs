@@ -163,25 +163,7 @@ pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<R
     .await?;
     waves_insert(conn, id, &new.waves).await?;
     for (position, machine) in (0_i64..).zip(&new.machines) {
-        let phase = machine.skipped.clone().map_or(Phase::Waiting(WaitReason::Turn), Phase::Skipped);
-        sqlx::query(
-            "INSERT INTO rollout_machines (rollout_id, machine_id, machine_name, position, phase, detail, phase_since,
-                                           from_version, wave, return_from, return_to)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
-        .bind(id)
-        .bind(machine.machine)
-        .bind(&machine.name)
-        .bind(position)
-        .bind(phase.kind().word())
-        .bind(write_phase(&phase)?)
-        .bind(new.created_at)
-        .bind(machine.from.as_ref().map(Version::to_string))
-        .bind(i64::try_from(machine.wave).unwrap_or(i64::MAX))
-        .bind(machine.back.as_ref().map(|back| back.from.to_string()))
-        .bind(machine.back.as_ref().map(|back| back.to.to_string()))
-        .execute(&mut *conn)
-        .await?;
+        rollout_machine_insert(conn, id, position, machine, new.created_at).await?;
     }
     for package in &new.packages {
         sqlx::query("INSERT INTO rollout_packages (rollout_id, runtime, sha256, size) VALUES ($1, $2, $3, $4)")
@@ -193,6 +175,36 @@ pub async fn rollout_insert(conn: &mut Connection, new: &NewRollout) -> Result<R
             .await?;
     }
     Ok(id)
+}
+
+/// Writes a machine of a rollout, waiting for its turn unless it is left out. False where the rollout has it already.
+pub async fn rollout_machine_insert(
+    conn: &mut Connection,
+    rollout: RolloutId,
+    position: i64,
+    machine: &NewRolloutMachine,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let phase = machine.skipped.clone().map_or(Phase::Waiting(WaitReason::Turn), Phase::Skipped);
+    let done = sqlx::query(
+        "INSERT INTO rollout_machines (rollout_id, machine_id, machine_name, position, phase, detail, phase_since,
+                                       from_version, wave, return_from, return_to)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+    )
+    .bind(rollout)
+    .bind(machine.machine)
+    .bind(&machine.name)
+    .bind(position)
+    .bind(phase.kind().word())
+    .bind(write_phase(&phase)?)
+    .bind(now)
+    .bind(machine.from.as_ref().map(Version::to_string))
+    .bind(i64::try_from(machine.wave).unwrap_or(i64::MAX))
+    .bind(machine.back.as_ref().map(|back| back.from.to_string()))
+    .bind(machine.back.as_ref().map(|back| back.to.to_string()))
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// One rollout with its machines.
@@ -382,6 +394,13 @@ pub async fn rollout_set_state(
     .bind(completed)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Writes down how a rollout goes about its machines from now on.
+pub async fn rollout_set_strategy(conn: &mut Connection, id: RolloutId, strategy: &Strategy) -> Result<(), DbError> {
+    let text = serde_json::to_string(strategy).map_err(|error| DbError::damaged("rollouts.strategy", error))?;
+    sqlx::query("UPDATE rollouts SET strategy = $2 WHERE id = $1").bind(id).bind(text).execute(conn).await?;
     Ok(())
 }
 

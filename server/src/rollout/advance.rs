@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use contract::{Rejection, Version};
 
+use super::absent::Offline;
 use super::phase::{Command, Phase, PhaseKind, SkipReason, WaitReason};
 use super::plan::{Action, Elsewhere, Limits, Observation};
 use super::settle::{interrupted, is_long_untried, is_watched};
@@ -49,9 +50,9 @@ impl Context<'_> {
         match &machine.phase {
             Phase::Waiting(_) if stopping => to(Phase::Cancelled),
             Phase::Waiting(_) if self.observation.withdrawn => to(Phase::Skipped(SkipReason::Withdrawn)),
-            Phase::Waiting(_) => match self.observation.elsewhere {
+            Phase::Waiting(why) => match self.observation.elsewhere {
                 Some(Elsewhere::Newer(by)) => to(Phase::Skipped(SkipReason::Superseded { by })),
-                Some(Elsewhere::Older(_)) | None => None,
+                Some(Elsewhere::Older(_)) | None => self.given_up(machine, why).and_then(to),
             },
             Phase::Checking | Phase::Uploading if stopping => to(Phase::Cancelled),
             Phase::Checking | Phase::Uploading if self.observation.withdrawn => {
@@ -81,6 +82,23 @@ impl Context<'_> {
     /// Where the machine is to be brought.
     fn target<'m>(&'m self, machine: &'m RolloutMachine) -> &'m Version {
         machine.target(&self.rollout.target)
+    }
+
+    /// Where a machine stands that is not waited for any longer.
+    fn given_up(&self, machine: &RolloutMachine, why: &WaitReason) -> Option<Phase> {
+        let WaitReason::Offline { reason } = why else { return None };
+        let reason = reason.clone();
+        match self.rollout.strategy.offline {
+            Offline::Leave => Some(Phase::Skipped(SkipReason::Offline { reason })),
+            Offline::WaitHours(hours) => {
+                let until = machine.since.after(Duration::from_secs(u64::from(hours) * 3600));
+                // A portal that was away so long asks once more before it gives a machine up.
+                let is_silent =
+                    |facts: &&Facts| (until..=self.now).contains(&facts.tried_at) && facts.contact != Contact::Answered;
+                let silent = self.observation.facts.as_ref().filter(is_silent);
+                silent.map(|_| Phase::Skipped(SkipReason::OfflineTooLong { hours, reason }))
+            }
+        }
     }
 
     fn checking(&self, machine: &RolloutMachine, overdue: bool) -> Option<Action> {

@@ -61,6 +61,21 @@ impl<'a> Ahead<'a> {
         self.changed.contains_key(&at)
     }
 
+    /// The machines of which a step is planned.
+    pub fn changed_at(&self) -> impl Iterator<Item = usize> {
+        self.changed.keys().copied()
+    }
+
+    /// True where something was begun with a machine, and no command was sent. One that was written down and never sent is
+    /// no command.
+    pub fn is_only_begun(&self, at: usize) -> bool {
+        match self.phase(at) {
+            Phase::Checking | Phase::Uploading => true,
+            Phase::Installing(_) => self.rollout.machines[at].tried_at.is_none(),
+            _ => false,
+        }
+    }
+
     /// Plans a step.
     pub fn set(&mut self, at: usize, to: Phase) {
         self.count(at, -1);

@@ -3,6 +3,7 @@
 use contract::{PackageId, Version};
 use serde::{Deserialize, Serialize};
 
+use super::hands::Hand;
 use super::phase::PhaseKind;
 use super::state::Rollout;
 use super::strategy::{Amount, Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy, StrategyError};
@@ -12,6 +13,8 @@ use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
 use crate::db::packages::package_list;
+use crate::db::policies::{Scope, scope_insert};
+use crate::db::rollout_events::{NewEvent, event_insert};
 use crate::db::rollouts::{NewRollout, NewRolloutMachine, RolloutPackage, rollout_get, rollout_insert};
 use crate::db::tasks::{task_insert, task_log_append};
 use crate::db::version_failures::version_failures_release;
@@ -163,11 +166,33 @@ pub async fn rollout_create(
     who: &str,
     request: RolloutRequest,
 ) -> Result<Rollout, RolloutError> {
+    let mut tx = app.db.write().await?;
+    let rollout = rollout_write(app, &mut tx, space, who, request).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    rollout_tell(app, &rollout);
+    Ok(rollout)
+}
+
+/// Tells that a new rollout was committed.
+pub(super) fn rollout_tell(app: &App, rollout: &Rollout) {
+    rollout.machines.iter().for_each(|row| app.live.tell(Change::Machine(row.machine)));
+    app.live.tell(Change::Rollout(rollout.id));
+    app.live.tell(Change::Task(rollout.task));
+    app.live.poke_orchestrator();
+}
+
+/// Writes down a wish in a transaction that the caller commits, and tells of afterwards.
+pub(super) async fn rollout_write(
+    app: &App,
+    tx: &mut Connection,
+    space: SpaceId,
+    who: &str,
+    request: RolloutRequest,
+) -> Result<Rollout, RolloutError> {
     let strategy = request.strategy()?;
     let now = app.clock.now();
-    let mut tx = app.db.write().await?;
-    let (target, packages) = packages(app, &mut tx, space, request.target.as_ref()).await?;
-    let selected = select(&mut tx, space, &request, &target).await?;
+    let (target, packages) = packages(app, tx, space, request.target.as_ref()).await?;
+    let Selected { chosen: selected, left } = select(tx, space, &request, &target).await?;
     let (max_in_flight, failure_budget) =
         (strategy.max_in_flight.of(selected.len()).min(MAX_IN_FLIGHT_MAX), strategy.failure_budget.of(selected.len()));
     let candidates: Vec<Candidate> = selected.iter().map(|(_, candidate)| candidate.clone()).collect();
@@ -181,7 +206,7 @@ pub async fn rollout_create(
     if let Selection::Machines(ids) = &request.selection {
         // Who names a machine wants it tried, whatever happened there before.
         for id in ids {
-            version_failures_release(&mut tx, &target, *id, now).await?;
+            version_failures_release(tx, &target, *id, now).await?;
         }
     }
     let description = match request.description {
@@ -196,14 +221,14 @@ pub async fn rollout_create(
         arguments: serde_json::json!({ "Selection": selection, "Roles": request.roles, "TargetVersion": target.to_string() }),
         created_by: who.to_owned(),
     };
-    let task = task_insert(&mut tx, &task, now).await?;
+    let task = task_insert(tx, &task, now).await?;
     let line = format!(
         "{who} wishes {} at {target}: {}; at most {max_in_flight} at once; {failure_budget} failures stop it",
         count(machines.len()),
         in_words(&cut.waves)
     );
-    task_log_append(&mut tx, task, None, now, LogCategory::Info, &line).await?;
-    let told: Vec<MachineId> = machines.iter().map(|machine| machine.machine).collect();
+    task_log_append(tx, task, None, now, LogCategory::Info, &line).await?;
+    let emergency = strategy.ignore_windows.clone();
     let new = NewRollout {
         space,
         task,
@@ -220,14 +245,16 @@ pub async fn rollout_create(
         machines,
         packages,
     };
-    let id = rollout_insert(&mut tx, &new).await?;
-    let rollout = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
-    tx.commit().await.map_err(DbError::from)?;
-    told.into_iter().for_each(|machine| app.live.tell(Change::Machine(machine)));
-    app.live.tell(Change::Rollout(id));
-    app.live.tell(Change::Task(task));
-    app.live.poke_orchestrator();
-    Ok(rollout)
+    let id = rollout_insert(tx, &new).await?;
+    if let Some(why) = emergency {
+        let line = format!("{who} lets machines begin outside their maintenance windows and in freezes: {why}");
+        task_log_append(tx, task, None, now, LogCategory::Warning, &line).await?;
+        let what = Hand::IgnoreWindows.word();
+        event_insert(tx, &NewEvent { rollout: id, machine: None, at: now, who, what, line: &line }).await?;
+    }
+    let scope = Scope { selection: request.selection, roles: request.roles };
+    scope_insert(tx, id, &scope, &left).await?;
+    rollout_get(tx, space, id).await?.ok_or(RolloutError::NoRollout { id })
 }
 
 pub(super) fn count(machines: usize) -> String {
@@ -266,6 +293,14 @@ fn in_words(waves: &[CutWave]) -> String {
     parts.collect::<Vec<_>>().join(", then ")
 }
 
+/// What a selection came to.
+struct Selected {
+    /// The machines, in their order.
+    chosen: Vec<(NewRolloutMachine, Candidate)>,
+    /// Those that were looked at and run the target or a newer version.
+    left: Vec<MachineId>,
+}
+
 /// The machines of a selection that are not known to be up to date, in the order of their environments; in each those
 /// that answered last come first, by name.
 async fn select(
@@ -273,7 +308,7 @@ async fn select(
     space: SpaceId,
     request: &RolloutRequest,
     target: &Version,
-) -> Result<Vec<(NewRolloutMachine, Candidate)>, RolloutError> {
+) -> Result<Selected, RolloutError> {
     let environments = environment_list(conn, space).await?;
     let mut machines = machine_list(conn, space).await?;
     let facts = facts_list(conn, space).await?;
@@ -307,10 +342,12 @@ async fn select(
     }
     let chosen = machines.len();
     let reported = |machine: &Machine| facts.get(&machine.id)?.report.as_ref().map(|report| report.version.clone());
-    machines.retain(|machine| {
+    let is_outdated = |machine: &Machine| {
         let state = VersionState::of(reported(machine).as_ref(), Some(target));
         !matches!(state, VersionState::UpToDate | VersionState::NewerThanBundled)
-    });
+    };
+    let left = machines.iter().filter(|machine| !is_outdated(machine)).map(|machine| machine.id).collect();
+    machines.retain(is_outdated);
     if machines.is_empty() {
         let why = format!("all of {chosen} chosen run {target} or a newer version; a downgrade is not offered");
         return Err(RolloutError::NothingToDo { why });
@@ -323,5 +360,5 @@ async fn select(
             candidate,
         )
     };
-    Ok(machines.into_iter().map(new).collect())
+    Ok(Selected { chosen: machines.into_iter().map(new).collect(), left })
 }

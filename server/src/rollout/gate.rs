@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::ahead::Ahead;
+use super::calendar::Closed;
 use super::hindrance::{Hindrance, Hold};
 use super::phase::{Phase, PhaseKind, WaitReason};
 use super::plan::{Action, Elsewhere, Limits, Observation};
@@ -31,11 +32,23 @@ pub(super) struct Gate<'a> {
     pub limits: &'a Limits,
     /// Machines in flight of each role in each environment; empty where that is not limited.
     of_role: HashMap<(EnvironmentId, String), usize>,
+    /// Failures of the target on machines of each runtime that this very plan writes down.
+    failing_on: HashMap<&'a str, usize>,
 }
 
 impl<'a> Gate<'a> {
     pub fn new(ahead: &Ahead, observations: &'a HashMap<MachineId, Observation>, limits: &'a Limits) -> Self {
-        let mut gate = Self { observations, limits, of_role: HashMap::new() };
+        let mut gate = Self { observations, limits, of_role: HashMap::new(), failing_on: HashMap::new() };
+        for at in ahead.changed_at() {
+            let machine = &ahead.rollout.machines[at];
+            // What failed before it was commanded says nothing of the version.
+            let counts = matches!(ahead.phase(at).kind(), PhaseKind::FellBack | PhaseKind::Failed)
+                && machine.phase.command().is_some()
+                && machine.back.is_none();
+            if let Some(runtime) = gate.runtime(machine.machine).filter(|_| counts) {
+                *gate.failing_on.entry(runtime).or_default() += 1;
+            }
+        }
         if ahead.rollout.strategy.max_percent_of_role.is_some() {
             for at in 0..ahead.rollout.machines.len() {
                 if ahead.phase(at).kind().is_in_flight() {
@@ -44,6 +57,21 @@ impl<'a> Gate<'a> {
             }
         }
         gate
+    }
+
+    fn runtime(&self, machine: MachineId) -> Option<&'a str> {
+        Some(&self.observations.get(&machine)?.facts.as_ref()?.report.as_ref()?.runtime)
+    }
+
+    /// Takes back what was begun and not commanded yet where the version is held for the machine's runtime since.
+    pub fn recall(&self, ahead: &mut Ahead) {
+        for at in 0..ahead.rollout.machines.len() {
+            let machine = &ahead.rollout.machines[at];
+            let held = |seen: &Observation| matches!(self.outside(machine, seen), Some(Hindrance::VersionHeld { .. }));
+            if ahead.is_only_begun(at) && self.observations.get(&machine.machine).is_some_and(held) {
+                ahead.set(at, Phase::Waiting(WaitReason::Turn));
+            }
+        }
     }
 
     fn count(&mut self, machine: MachineId) {
@@ -96,7 +124,15 @@ impl<'a> Gate<'a> {
             let why = Phase::Waiting(why.clone()).reason();
             return Some(Hindrance::Resting { why, until });
         }
+        if let Some(closed) = Self::closed(ahead, seen) {
+            return Some(Hindrance::Closed(closed.clone()));
+        }
         seen.call_under_way.then_some(Hindrance::CallUnderWay)
+    }
+
+    /// Why the machine may not begin at this hour, unless the rollout begins at any.
+    fn closed<'s>(ahead: &Ahead, seen: &'s Observation) -> Option<&'s Closed> {
+        seen.closed.as_ref().filter(|_| ahead.rollout.strategy.ignore_windows.is_none())
     }
 
     /// What a person has to take away, or the machine's own people.
@@ -114,10 +150,11 @@ impl<'a> Gate<'a> {
         if let Some(reason) = &seen.failed_before {
             return Some(Hindrance::FailedBefore { reason: reason.clone() });
         }
-        let runtime = &seen.facts.as_ref()?.report.as_ref()?.runtime;
-        let machines = self.limits.failed_on.get(runtime).copied().unwrap_or(0);
+        let runtime = self.runtime(machine.machine)?;
+        let before = self.limits.failed_on.get(runtime).copied().unwrap_or(0);
+        let machines = before + self.failing_on.get(runtime).copied().unwrap_or(0);
         let is_held = machines >= FAILED_MACHINES_MAX;
-        is_held.then(|| Hindrance::VersionHeld { runtime: runtime.clone(), machines })
+        is_held.then(|| Hindrance::VersionHeld { runtime: runtime.to_owned(), machines })
     }
 
     fn of_rollout(ahead: &Ahead) -> Option<Hindrance> {
@@ -154,7 +191,8 @@ impl<'a> Gate<'a> {
         if in_flight >= rollout.max_in_flight as usize {
             return Some(Hindrance::CapFull { cap: rollout.max_in_flight });
         }
-        if let Some(most) = rollout.strategy.max_transfers.filter(|most| ahead.all.transfers >= *most as usize) {
+        let most = [rollout.strategy.max_transfers, self.limits.deadlines.transfers].into_iter().flatten().min();
+        if let Some(most) = most.filter(|most| ahead.all.transfers >= *most as usize) {
             return Some(Hindrance::TransfersFull { most });
         }
         let percent = rollout.strategy.max_percent_of_role?;
@@ -190,14 +228,16 @@ impl<'a> Gate<'a> {
         (0..machines.len()).any(|at| machines[at].wave == wave && self.will_start(ahead, at))
     }
 
-    /// True where a machine waits for its turn, and not for somebody outside.
+    /// True where a machine waits for its turn, and not for somebody outside. One that waits for its hour will start: its
+    /// wave waits with it. Where no such hour was found it waits for a person to change the windows.
     pub fn will_start(&self, ahead: &Ahead, at: usize) -> bool {
         let machine = &ahead.rollout.machines[at];
         match ahead.phase(at) {
             Phase::Waiting(WaitReason::Offline { .. }) => false,
             Phase::Waiting(_) => {
                 let seen = self.observations.get(&machine.machine);
-                seen.is_none_or(|seen| self.outside(machine, seen).is_none())
+                let never = |seen: &Observation| Self::closed(ahead, seen).is_some_and(|c| c.opens().is_none());
+                seen.is_none_or(|seen| self.outside(machine, seen).is_none() && !never(seen))
             }
             _ => false,
         }

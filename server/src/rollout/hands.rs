@@ -11,6 +11,7 @@ use super::hindrance::Hold;
 use super::phase::{Phase, PhaseKind, SkipReason, WaitReason};
 use super::settle::by_hand;
 use super::state::{Rollout, RolloutState};
+use super::strategy::Strategy;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::machine_holds::{hold_delete, hold_put};
@@ -19,6 +20,7 @@ use crate::db::rollout_events::{NewEvent, event_insert};
 use crate::db::rollout_waves::wave_release;
 use crate::db::rollouts::{
     rollout_cancel_request, rollout_forgive, rollout_get, rollout_machine_update, rollout_revise, rollout_set_state,
+    rollout_set_strategy,
 };
 use crate::db::tasks::{task_cancel_request, task_log_append};
 use crate::db::version_failures::{version_failures_release, version_failures_release_runtime};
@@ -47,6 +49,8 @@ pub enum Hand {
     Skip(MachineId),
     /// Let a wave begin as soon as the one before it is done, without soaking. From 1, as people count.
     ReleaseWave(usize),
+    /// Begin machines at any hour, whatever maintenance windows and freezes say. Who does this must say why.
+    IgnoreWindows,
     /// Let a version that failed on too many machines of a runtime be tried there again.
     ReleaseVersion(String),
 }
@@ -62,6 +66,7 @@ impl Hand {
             Self::Retry(_) => "Retry",
             Self::Skip(_) => "Skip",
             Self::ReleaseWave(_) => "ReleaseWave",
+            Self::IgnoreWindows => "IgnoreWindows",
             Self::ReleaseVersion(_) => "ReleaseVersion",
         }
     }
@@ -211,6 +216,14 @@ async fn act(
             }
             wave_release(tx, id, at, who.name, now).await?;
             Ok(Some(Done::of(format!("releases wave {number} ({})", rollout.waves[at].title))))
+        }
+        Hand::IgnoreWindows if rollout.strategy.ignore_windows.is_some() => Ok(None),
+        Hand::IgnoreWindows if !is_open => Err(RolloutError::Over { id }),
+        Hand::IgnoreWindows => {
+            let strategy = Strategy { ignore_windows: Some(who.why.to_owned()), ..rollout.strategy.clone() };
+            strategy.check()?;
+            rollout_set_strategy(tx, id, &strategy).await?;
+            Ok(Some(Done::of("lets machines begin outside their maintenance windows and in freezes")))
         }
         Hand::ReleaseVersion(runtime) => {
             let released = version_failures_release_runtime(tx, &rollout.target, runtime, now).await?;

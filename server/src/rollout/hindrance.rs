@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::calendar::Closed;
 use crate::clock::Timestamp;
 use crate::ids::RolloutId;
 
@@ -62,6 +63,8 @@ pub enum Hindrance {
         /// Until when.
         until: Timestamp,
     },
+    /// It is outside its maintenance windows, or frozen.
+    Closed(Closed),
     /// Something else is being done with it at this moment.
     CallUnderWay,
     /// The rollout is cancelled.
@@ -144,6 +147,7 @@ impl fmt::Display for Hindrance {
             Self::Elsewhere { other } => write!(f, "{other} is at it; it follows when that is done"),
             Self::Offline { reason } => write!(f, "it cannot be reached: {reason}"),
             Self::Resting { why, until } => write!(f, "{why}; it is looked at again at {}", until.minutes()),
+            Self::Closed(closed) => closed.fmt(f),
             Self::CallUnderWay => f.write_str("it is being looked at"),
             Self::Cancelled => f.write_str("the rollout is cancelled"),
             Self::Scheduled { at } => write!(f, "the rollout begins at {}", at.minutes()),

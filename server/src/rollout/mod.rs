@@ -1,15 +1,21 @@
 //! Rollouts: one wish each to bring a set of machines to one Tentacle version.
 //!
-//! Invariant: `phase`, `strategy`, `hindrance`, `state`, `plan`, `ahead`, `advance`, `gate` and `settle` are pure. They
-//! import no database, no network and no runtime, and read no clock.
+//! Invariant: `phase`, `strategy`, `absent`, `calendar`, `hindrance`, `state`, `plan`, `ahead`, `advance`, `gate` and `settle` are
+//! pure. They import no database, no network and no runtime, and read no clock.
 
+pub mod absent;
 mod advance;
 mod ahead;
+pub mod automatic;
+pub mod calendar;
+pub mod care;
 pub mod create;
 mod execute;
+pub mod freezes;
 pub mod gate;
 pub mod hands;
 pub mod hindrance;
+pub mod late;
 pub mod orchestrator;
 pub mod phase;
 pub mod plan;

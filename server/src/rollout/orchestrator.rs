@@ -10,6 +10,7 @@ use std::time::Duration;
 use contract::Version;
 use tokio_util::sync::CancellationToken;
 
+use super::calendar::Closed;
 use super::execute::{Calls, Job};
 use super::plan::{Action, Elsewhere, Limits, Observation, hindrances, plan};
 use super::settle::{enter, intend, lag, shift, task_state};
@@ -21,6 +22,7 @@ use crate::db::environments::environment_list;
 use crate::db::facts::{facts_get, facts_list};
 use crate::db::machine_holds::hold_list;
 use crate::db::machines::machine_list;
+use crate::db::maintenance::calendar_load;
 use crate::db::rollouts::{
     generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_open_wave, rollout_packages,
     rollout_revise, rollout_revision, rollout_set_state,
@@ -28,7 +30,7 @@ use crate::db::rollouts::{
 use crate::db::tasks::{task_begin, task_end, task_get, task_log_append};
 use crate::db::version_failures::{version_failure_insert, version_failures, version_failures_by_runtime};
 use crate::db::{Connection, DbError};
-use crate::ids::{MachineId, RolloutId, TaskId};
+use crate::ids::{EnvironmentId, MachineId, RolloutId, TaskId};
 use crate::live::Change;
 use crate::model::{Facts, LogCategory, Machine, TaskState};
 
@@ -126,6 +128,9 @@ pub async fn look(
     let mut facts: HashMap<MachineId, Facts> = facts_list(conn, rollout.space).await?;
     let mut holds = hold_list(conn, rollout.space, now).await?;
     let mut failed = version_failures(conn, &rollout.target).await?;
+    let calendar = calendar_load(conn, rollout.space, now).await?;
+    // Most machines share their environments with many others.
+    let mut closed: HashMap<Vec<EnvironmentId>, Option<Closed>> = HashMap::new();
     let limits_roles = rollout.strategy.max_percent_of_role.is_some();
     let candidate =
         |machine: &Machine| Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() };
@@ -141,6 +146,7 @@ pub async fn look(
     let elsewhere = elsewhere(open, rollout);
     let own: HashSet<MachineId> = rollout.machines.iter().map(|machine| machine.machine).collect();
     let observe = |machine: Machine| {
+        let hours = closed.entry(machine.environments.clone()).or_insert_with_key(|ids| calendar.closed(ids, now));
         let groups = if limits_roles {
             role_sizes([&candidate(&machine)].into_iter()).into_keys().collect()
         } else {
@@ -151,6 +157,7 @@ pub async fn look(
             facts: facts.remove(&machine.id),
             elsewhere: elsewhere.get(&machine.id).copied(),
             call_under_way: false,
+            closed: hours.clone(),
             hold: holds.remove(&machine.id),
             failed_before: failed.remove(&machine.id),
             groups,
@@ -416,3 +423,7 @@ async fn sync_task(conn: &mut Connection, next: &Rollout, now: Timestamp) -> Res
 #[cfg(test)]
 #[path = "orchestrator_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "transcript_tests.rs"]
+mod transcripts;

@@ -58,6 +58,18 @@ pub enum SkipReason {
         /// Why; may be empty.
         why: String,
     },
+    /// It could not be reached, and the strategy does not wait for such machines.
+    Offline {
+        /// What the last attempt met.
+        reason: String,
+    },
+    /// It could not be reached for as long as the strategy waits.
+    OfflineTooLong {
+        /// So many hours.
+        hours: u32,
+        /// What the last attempt met.
+        reason: String,
+    },
     /// It was disabled or deleted.
     Withdrawn,
     /// It was deleted after it was commanded, so nobody will ever know what became of it.
@@ -94,6 +106,12 @@ impl SkipReason {
             Self::Superseded { by } => format!("a newer rollout has it: {by}"),
             Self::ByPerson { who, why } if why.is_empty() => format!("{who} left it out"),
             Self::ByPerson { who, why } => format!("{who} left it out: {why}"),
+            Self::Offline { reason } => {
+                format!("it could not be reached, and this rollout does not wait for such machines: {reason}")
+            }
+            Self::OfflineTooLong { hours, reason } => {
+                format!("it could not be reached for {hours} hours, and this rollout waits no longer: {reason}")
+            }
             Self::Withdrawn => "it was disabled or deleted".to_owned(),
             Self::Deleted => {
                 "it was deleted in the middle of its upgrade, so what became of that is not known".to_owned()

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::advance::Context;
 use super::ahead::Ahead;
+use super::calendar::Closed;
 use super::gate::{Gate, restored};
 use super::hindrance::{Hindrance, Hold};
 use super::phase::{Phase, WaitReason};
@@ -26,6 +27,8 @@ pub struct Observation {
     pub elsewhere: Option<Elsewhere>,
     /// True while a call to it is under way for this rollout.
     pub call_under_way: bool,
+    /// Why it may not begin at this hour.
+    pub closed: Option<Closed>,
     /// A person said that it is not to be upgraded.
     pub hold: Option<Hold>,
     /// How the target failed on it before, where nobody released it since.
@@ -152,10 +155,11 @@ pub fn plan(
     // Only now it is known whether a failure of one machine stops the others.
     if ahead.is_halted() {
         stand_still(&mut ahead);
-        calls.retain(|(at, _)| !ahead.is_changed(*at));
     }
-    let mut actions: Vec<Action> = ahead.moves().chain(calls.into_iter().map(|(_, call)| call)).collect();
     let mut gate = Gate::new(&ahead, observations, limits);
+    gate.recall(&mut ahead);
+    calls.retain(|(at, _)| !ahead.is_changed(*at));
+    let mut actions: Vec<Action> = ahead.moves().chain(calls.into_iter().map(|(_, call)| call)).collect();
     actions.extend(gate.open_waves(&mut ahead));
     actions.extend(gate.starts(&mut ahead));
     actions.extend(gate.state_after(&ahead));
@@ -180,15 +184,10 @@ pub fn is_halted(rollout: &Rollout, now: Timestamp) -> bool {
     Ahead::of(rollout, now).is_halted()
 }
 
-/// Takes back what was begun and not commanded yet. A command that was written down and never sent is no command.
+/// Takes back what was begun and not commanded yet.
 fn stand_still(ahead: &mut Ahead) {
-    for (at, machine) in ahead.rollout.machines.iter().enumerate() {
-        let is_begun = match ahead.phase(at) {
-            Phase::Checking | Phase::Uploading => true,
-            Phase::Installing(_) => machine.tried_at.is_none(),
-            _ => false,
-        };
-        if is_begun {
+    for at in 0..ahead.rollout.machines.len() {
+        if ahead.is_only_begun(at) {
             ahead.set(at, Phase::Waiting(WaitReason::Turn));
         }
     }

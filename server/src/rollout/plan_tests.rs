@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use contract::{Rejection, Verdicts, Version};
 
+use super::super::calendar::Calendar;
 use super::super::settle::*;
 use super::super::state::{Command, PhaseKind, RolloutMachine, RolloutWave, SkipReason};
 use super::super::strategy::Strategy;
@@ -11,6 +12,8 @@ use super::*;
 use crate::ids::{SpaceId, TaskId};
 use crate::model::{Contact, InstalledVersion, Instances, Report, TaskState};
 
+#[path = "hour_tests.rs"]
+mod hours;
 #[path = "late_tests.rs"]
 mod late;
 #[path = "undo_plan_tests.rs"]
@@ -72,6 +75,9 @@ struct Fleet {
     holds: HashMap<MachineId, Hold>,
     failed_before: HashMap<MachineId, String>,
     groups: HashMap<MachineId, Vec<(EnvironmentId, String)>>,
+    calendar: Calendar,
+    /// Where nothing is said, a machine's environment has its own number.
+    environments: HashMap<MachineId, Vec<EnvironmentId>>,
 }
 
 impl Fleet {
@@ -133,6 +139,8 @@ impl Fleet {
             holds: HashMap::new(),
             failed_before: HashMap::new(),
             groups: HashMap::new(),
+            calendar: Calendar::default(),
+            environments: HashMap::new(),
         }
     }
 
@@ -269,6 +277,10 @@ impl Fleet {
 
     fn seen(&self) -> HashMap<MachineId, Observation> {
         let observation = |id: &MachineId| Observation {
+            closed: {
+                let own = vec![EnvironmentId(id.0)];
+                self.calendar.closed(self.environments.get(id).unwrap_or(&own), Timestamp(self.now))
+            },
             facts: self.facts.get(id).cloned(),
             hold: self.holds.get(id).cloned(),
             failed_before: self.failed_before.get(id).cloned(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::absent::{LateArrivals, Offline, WAIT_HOURS_MAX};
 use crate::ids::EnvironmentId;
 
 /// Waves that a strategy may have. More are refused.
@@ -25,6 +26,9 @@ const FAILURE_BUDGET_DEFAULT: u32 = 1;
 
 /// Longest soak that can be asked for, in seconds: a fortnight. Somebody who wants more waits for a person.
 const SOAK_MAX: u64 = 14 * 24 * 3600;
+
+/// Longest reason to ignore the maintenance windows, in characters.
+const REASON_MAX: usize = 500;
 
 /// Longest name of a wave, in characters.
 const NAME_MAX: usize = 60;
@@ -215,6 +219,12 @@ pub struct Strategy {
     pub max_percent_of_role: Option<u32>,
     /// Machines that may be sent the package at once; `None` for as many as are in flight.
     pub max_transfers: Option<u32>,
+    /// What becomes of machines that cannot be reached.
+    pub offline: Offline,
+    /// What becomes of machines that come into its environments while it is under way.
+    pub late_arrivals: LateArrivals,
+    /// Why it begins machines at any hour, whatever maintenance windows and freezes say; `None` where it keeps to them.
+    pub ignore_windows: Option<String>,
 }
 
 impl Default for Strategy {
@@ -232,6 +242,9 @@ impl Default for Strategy {
             failure_budget: Amount::Number(FAILURE_BUDGET_DEFAULT),
             max_percent_of_role: None,
             max_transfers: None,
+            offline: Offline::default(),
+            late_arrivals: LateArrivals::default(),
+            ignore_windows: None,
         }
     }
 }
@@ -271,6 +284,9 @@ pub enum StrategyError {
         /// The wave, from 1.
         number: usize,
     },
+    /// Nobody would know why.
+    #[error("who ignores the maintenance windows must say why, in at most {REASON_MAX} characters")]
+    NoReason,
     /// A name is too long.
     #[error("a wave's name or role must have at most {NAME_MAX} characters, and a role at least one")]
     Name,
@@ -295,6 +311,15 @@ impl Strategy {
         }
         if let Some(transfers) = self.max_transfers {
             amount("the number of transfers", Amount::Number(transfers), MAX_IN_FLIGHT_MAX.into())?;
+        }
+        if let Offline::WaitHours(hours) = self.offline
+            && !(1..=WAIT_HOURS_MAX).contains(&hours)
+        {
+            let what = "the hours that a machine is waited for";
+            return Err(StrategyError::OutOfRange { what, max: WAIT_HOURS_MAX.into() });
+        }
+        if self.ignore_windows.as_ref().is_some_and(|why| why.trim().is_empty() || why.chars().count() > REASON_MAX) {
+            return Err(StrategyError::NoReason);
         }
         if self.waves.len() > WAVES_MAX {
             return Err(StrategyError::TooManyWaves);
@@ -457,7 +482,13 @@ mod tests {
 
     #[test]
     fn a_strategy_is_read_as_it_is_written_and_what_is_missing_is_the_default() {
-        let strategy = Strategy { max_percent_of_role: Some(25), ..Strategy::default() };
+        let strategy = Strategy {
+            max_percent_of_role: Some(25),
+            offline: Offline::Leave,
+            late_arrivals: LateArrivals::Leave,
+            ignore_windows: Some("a hole in the old version".into()),
+            ..Strategy::default()
+        };
         let text = serde_json::to_string(&strategy).unwrap();
         assert_eq!(serde_json::from_str::<Strategy>(&text).unwrap(), strategy, "{text}");
         assert_eq!(serde_json::from_str::<Strategy>("{}").unwrap(), Strategy::default());
@@ -474,6 +505,8 @@ mod tests {
             (Strategy { waves: rest, ..default() }, "wave 2 comes after"),
             (Strategy { waves: wave(Members::Role(" ".into())), ..default() }, "a role at least one"),
             (Strategy { max_transfers: Some(0), ..default() }, "transfers must be between"),
+            (Strategy { offline: Offline::WaitHours(0), ..default() }, "waited for must be between 1 and 8760"),
+            (Strategy { ignore_windows: Some(" ".into()), ..default() }, "must say why"),
         ] {
             let error = strategy.check().unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

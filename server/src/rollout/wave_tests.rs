@@ -7,7 +7,7 @@ const SOAK: i64 = 600;
 
 impl Fleet {
     /// A fleet that is rolled out by `strategy`, with ten minutes of soak where that says nothing else.
-    fn by(strategy: Strategy, natures: &[Nature]) -> Self {
+    pub(super) fn by(strategy: Strategy, natures: &[Nature]) -> Self {
         let mut fleet = Self::new(natures);
         let candidates = vec![Candidate::default(); natures.len()];
         let cut = strategy.cut(&candidates, Duration::from_secs(SOAK.unsigned_abs()));
@@ -188,6 +188,23 @@ fn a_version_that_failed_on_three_machines_of_a_platform_is_held_for_it() {
     fleet.limits.failed_on.insert("linux-x64".to_owned(), 2);
     fleet.run(120);
     assert_eq!(fleet.touched(), 2);
+}
+
+#[test]
+fn after_the_third_failure_on_a_platform_not_one_more_machine_of_it_is_commanded() {
+    let crashing = [Nature::Crashes, Nature::Crashes, Nature::Crashes, Nature::Good, Nature::Good];
+    for at_once in 1..=2 {
+        let mut fleet = Fleet::by(Strategy { waves: Vec::new(), ..Strategy::plain(at_once, 9) }, &crashing);
+        fleet.rollout.max_in_flight = at_once;
+        while fleet.now < 120 * SECOND {
+            fleet.turn();
+            let failed = fleet.rollout.count(|kind| kind == PhaseKind::FellBack);
+            fleet.limits.failed_on.insert("linux-x64".to_owned(), failed);
+            fleet.now += SECOND / 4;
+        }
+        assert_eq!((fleet.touched(), fleet.phase(4)), (3, PhaseKind::Waiting));
+        assert!(fleet.why(4).contains("failed on 3 machines of linux-x64"), "{}", fleet.why(4));
+    }
 }
 
 #[test]

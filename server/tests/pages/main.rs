@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod browser;
+mod hours;
 mod lost;
 mod pages;
 mod seed;

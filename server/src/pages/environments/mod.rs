@@ -3,6 +3,7 @@
 mod bar;
 mod edit;
 pub mod filter;
+mod freezes;
 mod judged;
 mod live;
 mod offer;
@@ -34,7 +35,7 @@ use crate::model::{Observed, VersionState};
 
 /// `/environments` and what is under it, but for the upgrades.
 pub fn router() -> Router<App> {
-    Router::new().route("/environments", get(list)).merge(edit::router())
+    Router::new().route("/environments", get(list)).merge(edit::router()).merge(freezes::router())
 }
 
 #[derive(Template, WebTemplate)]

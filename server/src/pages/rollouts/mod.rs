@@ -26,6 +26,7 @@ use crate::db::version_failures::version_failures_by_runtime;
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
 use crate::ids::{RolloutId, SpaceId};
+use crate::rollout::care::waits_for_hour;
 use crate::rollout::gate::FAILED_MACHINES_MAX;
 use crate::rollout::hands::{Hand, Who, rollout_cancel, rollout_hand};
 use crate::rollout::orchestrator::why;
@@ -114,7 +115,8 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     held_for.sort();
     let events = event_list(&mut conn, id).await?;
     let undone_by = rollout_undo_of(&mut conn, id).await?;
-    Ok(rollout_view(&Loaded { rollout, facts, why, held_for, events, undone_by }, all))
+    let waits_for_hour = waits_for_hour(&mut conn, &rollout, app.now()).await?;
+    Ok(rollout_view(&Loaded { rollout, facts, why, held_for, events, undone_by, waits_for_hour }, all))
 }
 
 async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError> {
@@ -135,6 +137,7 @@ async fn hand(
         "start" => Hand::StartNow,
         "pause" => Hand::Pause,
         "resume" => Hand::Resume,
+        "ignore-windows" => Hand::IgnoreWindows,
         "retry" => Hand::Retry(fields.parsed("machine").collect()),
         "skip" => Hand::Skip(fields.parsed("machine").next().ok_or_else(nothing)?),
         "release-wave" => Hand::ReleaseWave(fields.parsed("wave").next().ok_or_else(nothing)?),

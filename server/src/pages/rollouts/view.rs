@@ -37,6 +37,8 @@ pub struct Loaded {
     pub events: Vec<Event>,
     /// The undo that is there already.
     pub undone_by: Option<RolloutId>,
+    /// Machines wait for their hour.
+    pub waits_for_hour: bool,
 }
 
 /// What stands above the machines of a rollout.
@@ -103,12 +105,15 @@ pub struct HandsView {
     pub held_for: Vec<String>,
     /// Machines that can be brought back, each to what it ran before.
     pub undo: usize,
+    /// Machines wait for their hour.
+    pub waits_for_hour: bool,
 }
 
 impl HandsView {
     /// True where there is nothing to be done.
     pub fn is_empty(&self) -> bool {
         let nothing = self.release.is_none() && self.held_for.is_empty() && self.failed == 0 && self.undo == 0;
+        let nothing = nothing && !self.waits_for_hour;
         nothing && !self.can_start && !self.can_pause && !self.can_resume
     }
 }
@@ -300,6 +305,7 @@ fn hands(loaded: &Loaded) -> HandsView {
             // What they run by now is looked at before a person agrees.
             None => UndoPlan::of(rollout, &HashMap::new(), |_| true).goes(),
         },
+        waits_for_hour: is_open && loaded.waits_for_hour,
     }
 }
 
@@ -575,6 +581,7 @@ mod tests {
             held_for: Vec::new(),
             events: Vec::new(),
             undone_by: None,
+            waits_for_hour: false,
         }
     }
 

@@ -365,6 +365,7 @@ async fn no_page_holds_inline_code_or_asks_another_site() {
         "/environments/new",
         "/environments/Environments-1/edit",
         "/environments/Environments-1/delete",
+        "/freezes",
         "/machines/new",
         "/machines/Machines-5",
         "/machines/Machines-5/edit",

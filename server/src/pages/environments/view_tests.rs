@@ -143,7 +143,7 @@ fn a_lost_machine_is_shown_as_it_was_found_since() {
     let mut before = observed(1, &[1], Some(v(0)), silent);
     before.facts.as_mut().unwrap().report.as_mut().unwrap().at = Timestamp(0);
     assert_eq!(activity(before), ("lost", false, "It has been silent. It is silent still: no route.".to_owned()));
-    let back = "It has been silent. It answered since: it runs 2026.4.0, so it was not upgraded.";
+    let back = "It has been silent. It answered since: it runs 2026.4.0, so it is not where it was to be brought.";
     assert_eq!(activity(answered(1, &[1], v(0))), ("back, not upgraded", false, back.to_owned()));
     let mut upgraded = answered(1, &[1], v(1));
     let verdicts = Verdicts { proven: true, ..Verdicts::default() };

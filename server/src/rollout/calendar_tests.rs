@@ -206,7 +206,7 @@ fn it_agrees_with_counting_minute_by_minute() {
             starts.push(next);
             moment = next;
         }
-        for minute in (begin.0..end.0).step_by(60_000_000 * 13) {
+        for minute in (begin.0..end.0).step_by(60_000_000 * 61) {
             let open = starts.iter().any(|start| (start.0..start.0 + minutes * 60_000_000).contains(&minute));
             let is_open = calendar.closed(&HERE, Timestamp(minute)).is_none();
             assert_eq!(is_open, open, "{cron} at {}", Timestamp(minute));

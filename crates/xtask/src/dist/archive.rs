@@ -6,22 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
-use contract::Version;
 
-use super::lay::Laid;
-use super::{Arch, Product, tools, workspace};
+use super::lay::Delivery;
+use super::{tools, workspace};
 
 /// The file with the digest of each other file, as `sha256sum --check` reads it.
 const DIGESTS: &str = "SHA256SUMS";
 
 /// Writes `<product>-<version>-<runtime>.tar.gz`.
-pub(super) fn write(
-    laid: &Laid,
-    product: Product,
-    kind: Arch,
-    version: &Version,
-    out: &Path,
-) -> anyhow::Result<PathBuf> {
+pub(super) fn write(of: &Delivery<'_>) -> anyhow::Result<PathBuf> {
+    let Delivery { laid, product, kind, version, out } = *of;
     let name = product.archive(kind, version);
     let path = out.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");

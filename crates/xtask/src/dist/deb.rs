@@ -1,24 +1,18 @@
 //! Has cargo-deb write the `.deb` packages, from the metadata in the manifests and the files that were laid out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::ensure;
-use contract::Version;
 
-use super::lay::Laid;
+use super::lay::Delivery;
 use super::product::debian_version;
-use super::{Arch, Product, archive, tools, workspace};
+use super::{archive, tools, workspace};
 use crate::programs::cargo;
 
 /// Writes `<product>_<version>_<architecture>.deb`.
-pub(super) fn write(
-    laid: &Laid,
-    product: Product,
-    kind: Arch,
-    version: &Version,
-    out: &Path,
-) -> anyhow::Result<PathBuf> {
+pub(super) fn write(of: &Delivery<'_>) -> anyhow::Result<PathBuf> {
+    let Delivery { laid, product, kind, version, out } = *of;
     let mut deb = cargo("deb");
     deb.args(["--no-build", "--no-strip", "--quiet", "--locked", "--offline", "--target", kind.triple()]);
     deb.args(["--package", product.manifest_of(), "--deb-version", &debian_version(version)]);

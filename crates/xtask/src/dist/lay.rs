@@ -10,6 +10,17 @@ use tempfile::TempDir;
 use super::{Arch, Built, Product, StaticPrograms, workspace};
 use crate::packages::{Flavor, pack_tentacle};
 
+/// One product for one kind of computer: what an archive and a `.deb` are written from, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Delivery<'a> {
+    pub(super) laid: &'a Laid,
+    pub(super) product: Product,
+    pub(super) kind: Arch,
+    pub(super) version: &'a Version,
+    /// The folder that is written into.
+    pub(super) out: &'a Path,
+}
+
 /// Laid-out files; they go when this is dropped. The folder has the shape of a target folder of cargo's, because that is
 /// where cargo-deb looks for what was built: `<triple>/release/<product>/`.
 pub(super) struct Laid {

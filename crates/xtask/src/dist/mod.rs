@@ -63,8 +63,8 @@ pub fn assemble(built: &Built, version: &Version, out: &Path) -> anyhow::Result<
     let laid = lay::Laid::new(built, version, out)?;
     for kind in built.programs.keys().copied() {
         for product in Product::ALL {
-            paths.push(archive::write(&laid, product, kind, version, out)?);
-            paths.push(deb::write(&laid, product, kind, version, out)?);
+            let delivery = lay::Delivery { laid: &laid, product, kind, version, out };
+            paths.extend([archive::write(&delivery)?, deb::write(&delivery)?]);
         }
     }
     paths.push(archive::write_digests(&paths, out)?);

@@ -20,7 +20,7 @@ const CARGO_DEB: Tool =
 const CARGO_ZIGBUILD: Tool = Tool {
     name: "cargo-zigbuild",
     probes: &[&["cargo-zigbuild", "--version"]],
-    hint: "cargo install cargo-zigbuild --locked",
+    hint: "pip install cargo-zigbuild, or cargo install cargo-zigbuild --locked",
 };
 
 const ZIG: Tool = Tool {

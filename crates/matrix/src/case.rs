@@ -27,7 +27,7 @@ pub trait Scenario: Sync {
     /// time is the longer of the two until the right version ran.
     fn run(&self, kit: &Kit, calls: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)>;
 
-    /// True for calls that are interfered with in this scenario; `line` is how this one was recorded.
+    /// True for calls that are interfered with in this scenario; `line` is how this one was recorded, by each thread.
     fn concerns(&self, _call: &str, _line: &str) -> bool {
         true
     }
@@ -88,6 +88,7 @@ fn run_mode(kit: &Kit, scenario: &dyn Scenario, choice: &Choice, mode: Mode, cal
     let cases = chosen(cases(scenario, mode, calls), choice, mode);
     let mut part = Part::new(scenario.program(), scenario.name(), mode.word(), calls.count());
     part.cases = cases.len();
+    part.hidden = if mode == Mode::Kill { hidden(scenario, calls) } else { 0 };
     work(part, &cases, choice.jobs, |injection| {
         scenario.run(kit, calls, injection).map_err(|error| Failure::new(injection, &error))
     })
@@ -139,6 +140,13 @@ fn cases(scenario: &dyn Scenario, mode: Mode, calls: &Calls) -> Vec<Injection> {
         }
     }
     cases
+}
+
+/// The calls that no kill reaches: a thread made one of the same name and number earlier, and is killed there.
+fn hidden(scenario: &dyn Scenario, calls: &Calls) -> usize {
+    let of = |call: &str, lines: &str| lines.lines().filter(|line| scenario.concerns(call, line)).count();
+    let all = calls.lines.iter().flat_map(|(call, lines)| lines.iter().map(move |lines| of(call, lines)));
+    all.map(|threads| threads.saturating_sub(1)).sum()
 }
 
 fn chosen(cases: Vec<Injection>, choice: &Choice, mode: Mode) -> Vec<Injection> {

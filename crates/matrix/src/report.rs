@@ -37,6 +37,8 @@ pub struct Part {
     pub cases: usize,
     /// Of them, those whose call was not made in that run.
     pub not_reached: usize,
+    /// Calls of several threads that cannot be told apart, and of which only the first is killed at.
+    pub hidden: usize,
     /// The longest time until the right version ran, in seconds.
     pub longest_wait_seconds: f64,
     /// Wall time.
@@ -62,8 +64,18 @@ impl Failure {
 
 impl Part {
     pub(crate) fn new(program: &'static str, scenario: &'static str, mode: &'static str, calls: usize) -> Self {
-        let (cases, not_reached, longest_wait_seconds, seconds) = (0, 0, 0.0, 0.0);
-        Self { program, scenario, mode, calls, cases, not_reached, longest_wait_seconds, seconds, failures: Vec::new() }
+        Self {
+            program,
+            scenario,
+            mode,
+            calls,
+            cases: 0,
+            not_reached: 0,
+            hidden: 0,
+            longest_wait_seconds: 0.0,
+            seconds: 0.0,
+            failures: Vec::new(),
+        }
     }
 
     pub(crate) fn passed(&mut self, outcome: Outcome, waited: Duration) {
@@ -86,11 +98,11 @@ impl Report {
     pub fn table(&self) -> String {
         let mut text = String::new();
         for part in &self.parts {
-            let Part { program, scenario, mode, calls, cases, not_reached, .. } = part;
+            let Part { program, scenario, mode, calls, cases, not_reached, hidden, .. } = part;
             let (longest, seconds, failures) = (part.longest_wait_seconds, part.seconds, part.failures.len());
             let _ = writeln!(
                 text,
-                "{program:16} {scenario:18} {mode:9} {calls:5} calls {cases:6} cases ({not_reached} not reached) \
+                "{program:16} {scenario:18} {mode:9} {calls:5} calls {cases:6} cases ({not_reached} not reached, {hidden} hidden) \
                  {failures:4} failures, longest wait {longest:.2} s, {seconds:.0} s",
             );
             for failure in &part.failures {

@@ -269,6 +269,24 @@ impl Stage {
         stand_ins.chain(self.real_ones()).collect()
     }
 
+    /// The real Tentacle that is alive; an error where there is none, or more than one.
+    pub fn real_one(&self) -> anyhow::Result<i32> {
+        let all = self.real_ones();
+        ensure!(all.len() == 1, "{} Tentacles run", all.len());
+        Ok(all[0])
+    }
+
+    /// The words in a file on the stage, which is gone then.
+    pub fn take_words(&self, name: &str) -> anyhow::Result<Option<Vec<String>>> {
+        let path = self.folder.path().join(name);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let words = fs::read_to_string(&path)?.split(' ').map(str::to_owned).collect();
+        fs::remove_file(path)?;
+        Ok(Some(words))
+    }
+
     fn real_ones(&self) -> Vec<i32> {
         if !self.home.tentacle(&old()).join(REAL_PROGRAM).exists() {
             return Vec::new();

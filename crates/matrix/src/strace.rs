@@ -8,14 +8,22 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use xtask::Process;
 
 use crate::faults::Fault;
+use crate::stage::wait;
 
 /// How long the tracer may take to write its last line after the program ended.
 const LAST_LINE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the tracer may take to have a program that runs already. After it the case has failed.
+const ATTACH_LIMIT: Duration = Duration::from_secs(10);
+
+/// The word with which the tracer goes apart.
+const APART: &str = "-D";
 
 /// The last call of the standard library's own start: what follows is the program's.
 const STARTED: &str = "rt_sigaction(SIGBUS, {";
@@ -55,7 +63,7 @@ impl std::str::FromStr for Injection {
 pub enum Threads {
     /// The first thread, and nothing that the program starts.
     First,
-    /// All threads, and processes that the program starts.
+    /// All threads, and processes that the program starts; with the file that each call has to do with.
     All,
 }
 
@@ -77,10 +85,10 @@ pub fn interfering(log: &Path, threads: Threads, injection: &Injection) -> Vec<S
 }
 
 fn words(log: &Path, threads: Threads, more: &[String]) -> Vec<String> {
-    let mut words = vec!["strace".to_owned(), "-D".to_owned()];
+    let mut words = vec!["strace".to_owned(), APART.to_owned()];
     if threads == Threads::All {
         // Not with `--seccomp-bpf`, under which no signal is injected.
-        words.push("-f".to_owned());
+        words.extend(["-f".to_owned(), "-y".to_owned()]);
     }
     words.extend(["-o".to_owned(), log.display().to_string()]);
     words.extend_from_slice(more);
@@ -94,16 +102,25 @@ pub fn command(words: &[String], program: &Path) -> Command {
     command
 }
 
+/// Has these words trace a program that runs already, from now on: each thread's calls are counted from here. The tracer
+/// goes with what is returned, or with the program.
+pub fn attach(words: &[String], pid: i32, said: &Path) -> anyhow::Result<Process> {
+    let mut command = Command::new(&words[0]);
+    command.args(words[1..].iter().filter(|word| *word != APART)).arg("-p").arg(pid.to_string());
+    let tracer = Process::start(command, said)?;
+    let attached = wait(ATTACH_LIMIT, || tracer.tail().contains("attached").then_some(()));
+    ensure!(attached.is_some(), "strace is not attached in {ATTACH_LIMIT:?}: {}", tracer.tail());
+    Ok(tracer)
+}
+
 /// Waits until the tracer has written its last line, and returns all of them.
 pub fn finished(log: &Path) -> String {
-    let begun = Instant::now();
-    loop {
-        let text = fs::read_to_string(log).unwrap_or_default();
-        if text.contains("+++ exited") || text.contains("+++ killed") || begun.elapsed() > LAST_LINE_LIMIT {
-            return text;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let mut text = String::new();
+    wait(LAST_LINE_LIMIT, || {
+        text = fs::read_to_string(log).unwrap_or_default();
+        (text.contains("+++ exited") || text.contains("+++ killed")).then_some(())
+    });
+    text
 }
 
 /// True where the log shows that the injection took place.
@@ -115,15 +132,15 @@ pub fn was_reached(log: &Path) -> bool {
 /// The calls of a recording: for each name, the line of each call in order.
 #[derive(Debug, Default)]
 pub struct Calls {
-    /// Each call's line, by the name of the call.
+    /// Each call's line, by the name of the call. What several threads did at the same place has a line for each thread.
     pub lines: BTreeMap<String, Vec<String>>,
     /// How many calls of each name belong to the loader and the standard library's start.
     pub before_start: BTreeMap<String, usize>,
 }
 
 impl Calls {
-    /// Reads a recording. Lines of several threads are told apart by the number that they begin with; the calls of the
-    /// thread that made most of a name count.
+    /// Reads a recording. Lines of several threads are told apart by the number that they begin with, for each thread's
+    /// calls are counted apart.
     pub fn read(path: &Path) -> Self {
         Self::parse(&finished(path))
     }
@@ -158,8 +175,25 @@ impl Calls {
             }
         }
         let mut all = Self::default();
-        threads.into_values().for_each(|calls| all.join(calls));
+        threads.into_values().for_each(|calls| all.join_thread(calls));
         all
+    }
+
+    /// Takes in what another thread did meanwhile.
+    fn join_thread(&mut self, other: Self) {
+        for (name, lines) in other.lines {
+            let own = self.lines.entry(name).or_default();
+            for (index, line) in lines.into_iter().enumerate() {
+                match own.get_mut(index) {
+                    Some(own) => own.extend(["\n", line.as_str()]),
+                    None => own.push(line),
+                }
+            }
+        }
+        for (name, count) in other.before_start {
+            let own = self.before_start.entry(name).or_default();
+            *own = count.max(*own);
+        }
     }
 
     /// Takes in another recording of the same: the longer one counts, name by name.
@@ -209,13 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_that_made_most_calls_of_a_name_counts() {
-        let text = "10 openat(AT_FDCWD, \"a\", O_RDONLY|O_DIRECTORY) = 7\n10 close(7) = 0\n";
+    fn each_threads_calls_are_counted_apart() {
+        let text = "10 openat(AT_FDCWD, \"a\", O_RDONLY|O_DIRECTORY) = 7</a>\n10 close(7</a>) = 0\n";
         assert!(Calls::parse(text).lines["close"][0].ends_with(A_FOLDER));
         let text = "10 fsync(1) = 0\n11 fsync(1) = 0\n11 fsync(1 <unfinished ...>\n11 <... fsync resumed>) = 0\n\
                     10 openat(1) = 0\n+++ exited with 0 +++";
         let calls = Calls::parse(text);
         assert_eq!((calls.lines["fsync"].len(), calls.lines["openat"].len()), (2, 1));
+        assert_eq!(calls.lines["fsync"][0].lines().count(), 2);
     }
 
     #[test]

@@ -4,16 +4,19 @@
 
 use std::path::Path;
 
-use matrix::case::Mode;
+use matrix::case::{Mode, Scenario as _};
+use matrix::faults::Fault;
 use matrix::installer::Installing;
 use matrix::power::{Recorded, Syncs};
+use matrix::strace::Injection;
+use matrix::tentacle::Real;
 use matrix::{Choice, Kit, Programs, Report, case, scenarios, strace};
 
 /// Cases of each scenario and mode.
 const AT_MOST: usize = 5;
 
 /// Cases of the real Tentacle, which take longer.
-const REAL_AT_MOST: usize = 3;
+const REAL_AT_MOST: usize = 2;
 
 /// Power cuts of each recording.
 const CUTS_AT_MOST: usize = 12;
@@ -74,8 +77,26 @@ async fn install_package_is_killed_and_failed_anywhere_and_no_version_is_torn() 
 }
 
 #[tokio::test]
-async fn tentacle_is_killed_anywhere_and_the_upgrade_comes_to_pass() {
-    nothing_fails_in("tentacle", REAL_AT_MOST, &[Mode::Kill]).await;
+async fn tentacle_is_killed_and_failed_anywhere_and_the_right_version_runs() {
+    nothing_fails_in("tentacle", REAL_AT_MOST, &Mode::ALL).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_is_killed_where_it_puts_the_newer_version_in_its_place() {
+    if is_passed_over() {
+        return;
+    }
+    let kit = kit().await;
+    let part = tokio::task::spawn_blocking(move || {
+        let renamed = Injection { call: "renameat2".to_owned(), nth: 1, fault: Fault::Kill };
+        let calls = Real::Upgrade.record(&kit).unwrap();
+        assert!(calls.lines["renameat2"][0].contains(".incoming-"), "{:?}", calls.lines["renameat2"]);
+        let choice = Choice { at_most: None, only: Some(renamed), jobs: 1 };
+        case::run(&kit, &Real::Upgrade, &choice, &[Mode::Kill]).unwrap().remove(0)
+    });
+    let part = part.await.unwrap();
+    assert!(part.failures.is_empty(), "{:?}", part.failures);
+    assert_eq!((part.cases, part.not_reached), (1, 0));
 }
 
 #[tokio::test]

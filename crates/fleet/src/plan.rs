@@ -14,7 +14,7 @@ use octopus_server::rollout::strategy::Strategy;
 use serde::Serialize;
 
 use crate::simulate::machine::{Machine, Nature, SECOND};
-use crate::simulate::world::new_rollout;
+use crate::simulate::seed::new_rollout;
 use crate::usage::status_number;
 
 /// How large.

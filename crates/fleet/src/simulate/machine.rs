@@ -52,6 +52,8 @@ pub(crate) enum Nature {
     Lies,
     /// It is killed in the middle of its first installation.
     KilledOnce,
+    /// From this second on a copy of it answers as often as it does.
+    ClonedAt(i64),
 }
 
 /// What became of a command.
@@ -193,6 +195,20 @@ impl Machine {
             generation: self.generation,
             problems: if is_unwell { vec!["a disk is failing".to_owned()] } else { Vec::new() },
         }
+    }
+
+    /// True where a copy of it answers as well.
+    pub fn is_cloned(&self, now: i64) -> bool {
+        matches!(self.nature, Nature::ClonedAt(second) if now >= second * SECOND)
+    }
+
+    /// What its copy says: nobody ever commands that, so it runs what the machine ran when it was copied.
+    pub fn report_of_twin(&self) -> Report {
+        let version = Version::release(1, 0, 0);
+        let verdicts = Verdicts { proven: true, ..Verdicts::default() };
+        let installed = vec![InstalledVersion { version: version.clone(), verdicts }];
+        let instance_id = format!("{}-twin", self.name);
+        Report { version, installed, instance_id, generation: 0, problems: Vec::new(), ..self.report(0) }
     }
 
     /// Takes the package.

@@ -1,9 +1,11 @@
 //! `fleet simulate`: whole fleets from a seed, under the portal's real planner, gate and settlement.
 //!
-//! A seed decides everything: the machines and their troubles, what the network loses, when the portal is killed, what
-//! people do. So a seed that fails replays exactly.
+//! A seed decides everything: the machines and their troubles, copies of them, what the network loses, repeats and holds
+//! up, when the portal is killed and its clock set, what people do. So a seed that fails replays exactly.
 
 pub(crate) mod machine;
+mod promises;
+pub(crate) mod seed;
 pub(crate) mod world;
 
 use std::time::Instant;

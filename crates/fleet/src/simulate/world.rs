@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use contract::Version;
 use octopus_server::clock::Timestamp;
-use octopus_server::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use octopus_server::model::{Contact, Facts, Instances};
+use octopus_server::ids::MachineId;
+use octopus_server::model::{Answer, Contact, Facts, Report};
 use octopus_server::rollout::hindrance::Hold;
-use octopus_server::rollout::plan::{Action, Limits, Observation, hindrances, is_halted, plan};
-use octopus_server::rollout::settle::{Outcome, by_hand, enter, intend, settle};
+use octopus_server::rollout::plan::{Action, Limits, Observation, is_halted, plan};
+use octopus_server::rollout::settle::{Outcome, by_hand, enter, intend, lag, settle, shift};
 use octopus_server::rollout::state::{
-    Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, RolloutWave, WaitReason,
+    Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, WaitReason,
 };
-use octopus_server::rollout::strategy::{Amount, Candidate, Strategy};
+use octopus_server::rollout::strategy::{Amount, Strategy};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::machine::{Machine, Nature, SECOND};
+use super::seed::{new_rollout, some_nature};
 
 /// How often each machine is checked besides.
 const HEALTH_INTERVAL: i64 = 60 * SECOND;
@@ -55,11 +56,11 @@ pub(crate) struct World {
     rng: SmallRng,
     pub now: i64,
     old: Version,
-    target: Version,
-    machines: BTreeMap<MachineId, Machine>,
+    pub(super) target: Version,
+    pub(super) machines: BTreeMap<MachineId, Machine>,
     // The portal's database.
-    rollout: Rollout,
-    facts: HashMap<MachineId, Facts>,
+    pub(super) rollout: Rollout,
+    pub(super) facts: HashMap<MachineId, Facts>,
     holds: HashMap<MachineId, Hold>,
     failed_before: HashMap<MachineId, String>,
     generation: u64,
@@ -68,8 +69,14 @@ pub(crate) struct World {
     checked_at: i64,
     /// The process that the last health check met on each machine.
     well: HashMap<MachineId, String>,
+    /// Answers that come later than they should: when, from whom, and when it was asked.
+    late: Vec<(i64, MachineId, Timestamp, Report)>,
+    /// Commands that the network delivers once more.
+    echoes: Vec<(i64, MachineId, Command)>,
+    /// By how much the portal's clock is ahead of the true one.
+    skew: i64,
     /// Failures that may still come though the budget is spent: those that were in flight then.
-    grace: usize,
+    pub(super) grace: usize,
     pub steps: usize,
     pub transcript: Vec<String>,
     pub broken: Option<String>,
@@ -126,11 +133,19 @@ impl World {
             calls: BTreeMap::new(),
             checked_at: 0,
             well: HashMap::new(),
+            late: Vec::new(),
+            echoes: Vec::new(),
+            skew: 0,
             grace: usize::MAX,
             steps: 0,
             transcript: Vec::new(),
             broken: None,
         }
+    }
+
+    /// The portal's clock.
+    pub(super) fn clock(&self) -> Timestamp {
+        Timestamp(self.now + self.skew)
     }
 
     fn say(&mut self, line: impl Into<String>) {
@@ -139,7 +154,7 @@ impl World {
         }
     }
 
-    fn breaks(&mut self, promise: impl Into<String>) {
+    pub(super) fn breaks(&mut self, promise: impl Into<String>) {
         let promise = promise.into();
         self.say(format!("BROKEN: {promise}"));
         self.broken.get_or_insert(promise);
@@ -154,8 +169,12 @@ impl World {
             self.say("the portal is killed and started again");
             self.calls.clear();
         }
+        if self.rng.random_bool(0.0005) {
+            self.set_clock();
+        }
         self.people();
         self.deliver();
+        self.deliver_again();
         self.check_health();
         self.turn();
         self.check();
@@ -163,12 +182,27 @@ impl World {
         self.now += if busy { SECOND / 2 } else { 10 * SECOND };
     }
 
+    /// Somebody sets the portal's clock, and its loop notices, as the orchestrator does.
+    fn set_clock(&mut self) {
+        let step = self.rng.random_range(-40_000..40_000) * SECOND;
+        self.say(format!("the portal's clock is set by {} s", step / SECOND));
+        self.skew += step;
+        let now = self.clock();
+        for at in 0..self.rollout.machines.len() {
+            let by = lag(&self.rollout.machines[at], step, now);
+            if by != 0 {
+                let moved = shift(&self.rollout.machines[at], by);
+                self.put(at, moved);
+            }
+        }
+    }
+
     /// What operators do, now and then.
     fn people(&mut self) {
         if self.now > PEOPLE_UNTIL || !self.rng.random_bool(0.001) {
             return;
         }
-        let now = Timestamp(self.now);
+        let now = self.clock();
         let state = self.rollout.state;
         match self.rng.random_range(0..5) {
             0 if state.may_become_by_hand(RolloutState::Paused) && self.rollout.cancel_requested_at.is_none() => {
@@ -244,15 +278,73 @@ impl World {
 
     fn observe(&mut self, id: MachineId) {
         let machine = &self.machines[&id];
-        let tried_at = Timestamp(self.now);
+        let asked_at = self.clock();
+        if !machine.answers(self.now) {
+            return self.hear_nothing(id, asked_at);
+        }
+        let by_twin = machine.is_cloned(self.now) && self.rng.random_bool(0.5);
+        let machine = &self.machines[&id];
+        let report = if by_twin { machine.report_of_twin() } else { machine.report(self.now) };
+        if self.rng.random_bool(0.02) {
+            // It is on its way; meanwhile the question counts as not answered.
+            let due = self.now + self.rng.random_range(1..40) * SECOND;
+            self.late.push((due, id, asked_at, report));
+            return self.hear_nothing(id, asked_at);
+        }
+        self.hear(id, asked_at, report);
+    }
+
+    fn hear_nothing(&mut self, id: MachineId, tried_at: Timestamp) {
         let former = self.facts.remove(&id);
-        let (contact, report) = if machine.answers(self.now) {
-            (Contact::Answered, Some(machine.report(self.now)))
-        } else {
-            (Contact::Silent { reason: "nobody answers".to_owned() }, former.and_then(|facts| facts.report))
-        };
-        self.facts
-            .insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances: Instances::default() });
+        let instances = former.as_ref().map(|facts| facts.instances.at(tried_at)).unwrap_or_default();
+        let contact = Contact::Silent { reason: "nobody answers".to_owned() };
+        let report = former.and_then(|facts| facts.report);
+        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances });
+    }
+
+    /// What the inventory does with an answer.
+    fn hear(&mut self, id: MachineId, tried_at: Timestamp, report: Report) {
+        let now = self.clock();
+        let former = self.facts.get(&id);
+        let answer = Answer { instance: &report.instance_id, hostname: &report.hostname, asked_at: tried_at };
+        let known = former.map(|facts| facts.instances.at(now)).unwrap_or_default();
+        let is_old = former.is_some_and(|facts| facts.tried_at > tried_at && facts.tried_at <= now);
+        if is_old || known.is_late(answer) {
+            return;
+        }
+        let before = former.and_then(|facts| facts.report.as_ref());
+        let before = before.map(|report| (report.instance_id.as_str(), report.hostname.as_str()));
+        let instances = known.after(before, answer, now);
+        let is_found = instances.is_cloned() && !known.is_cloned();
+        let report = Some(Report { at: now, instance_seen_at: now, ..report });
+        let contact = Contact::Answered;
+        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances });
+        if is_found {
+            let name = self.machines[&id].name.clone();
+            self.say(format!("{name}: two machines answer with its identity"));
+            if !self.machines[&id].is_cloned(self.now) {
+                self.breaks(format!("{name} is taken for two machines and is one"));
+            }
+        }
+    }
+
+    /// Answers that come late, and commands that come twice. Nobody listens to what those are answered with.
+    fn deliver_again(&mut self) {
+        let now = self.now;
+        let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, ..)| *at <= now);
+        self.late = late;
+        let due: Vec<(i64, MachineId, Timestamp, Report)> = due;
+        for (_, id, asked_at, report) in due {
+            self.hear(id, asked_at, report);
+        }
+        let (due, echoes) = std::mem::take(&mut self.echoes).into_iter().partition(|(at, ..)| *at <= now);
+        self.echoes = echoes;
+        let due: Vec<(i64, MachineId, Command)> = due;
+        for (_, id, command) in due {
+            if let Some(machine) = self.machines.get_mut(&id) {
+                machine.install(now, &command, &self.target);
+            }
+        }
     }
 
     fn deliver(&mut self) {
@@ -279,7 +371,18 @@ impl World {
                 Ok(()) if call.is_lost => Outcome::Broken("the reply was lost".to_owned()),
                 Ok(()) => return self.command(at),
             },
-            (Job::Install, Phase::Installing(command)) => machine.install(self.now, &command.clone(), &self.target),
+            (Job::Install, Phase::Installing(command)) => {
+                let (comes_again, comes_now) = (self.rng.random_bool(0.1), self.rng.random_bool(0.98));
+                if comes_again || !comes_now {
+                    let due = self.now + self.rng.random_range(1..2000) * SECOND;
+                    self.echoes.push((due, id, command.clone()));
+                }
+                if comes_now {
+                    machine.install(self.now, command, &self.target)
+                } else {
+                    Outcome::Broken("the command is held up".to_owned())
+                }
+            }
             (Job::Install, _) => return,
             (Job::Confirm(instance), _) => machine.confirm(self.now, instance, &self.target),
         };
@@ -292,7 +395,9 @@ impl World {
 
     /// The transaction that writes a command down, unless somebody stopped the rollout meanwhile.
     fn command(&mut self, at: usize) {
-        if is_halted(&self.rollout, Timestamp(self.now)) {
+        let id = self.rollout.machines[at].machine;
+        let is_cloned = self.facts.get(&id).is_some_and(|facts| facts.instances.is_cloned());
+        if is_cloned || is_halted(&self.rollout, self.clock()) {
             return;
         }
         let row = &self.rollout.machines[at];
@@ -315,7 +420,7 @@ impl World {
 
     fn to(&mut self, at: usize, phase: Phase) {
         let before = self.rollout.machines[at].clone();
-        match enter(&before, phase, &Deadlines::default(), Timestamp(self.now)) {
+        match enter(&before, phase, &Deadlines::default(), self.clock()) {
             Ok(after) => {
                 let (from, to) = (before.phase.kind(), after.phase.kind());
                 if from != to {
@@ -339,7 +444,7 @@ impl World {
         }
     }
 
-    fn observations(&self) -> HashMap<MachineId, Observation> {
+    pub(super) fn observations(&self) -> HashMap<MachineId, Observation> {
         let observation = |id: &MachineId| Observation {
             facts: self.facts.get(id).cloned(),
             call_under_way: self.calls.contains_key(id),
@@ -350,7 +455,7 @@ impl World {
         self.machines.keys().map(|id| (*id, observation(id))).collect()
     }
 
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits {
             deadlines: Deadlines::default(),
             issued_generation: self.generation,
@@ -362,7 +467,7 @@ impl World {
 
     fn turn(&mut self) {
         let seen = self.observations();
-        let actions = plan(&self.rollout, &seen, &self.limits(), Timestamp(self.now));
+        let actions = plan(&self.rollout, &seen, &self.limits(), self.clock());
         for action in actions {
             let at = action.machine().and_then(|id| self.rollout.machines.iter().position(|m| m.machine == id));
             match (action, at) {
@@ -380,7 +485,7 @@ impl World {
     }
 
     fn call(&mut self, at: usize, job: Job) {
-        let row = intend(&self.rollout.machines[at], &Deadlines::default(), Timestamp(self.now));
+        let row = intend(&self.rollout.machines[at], &Deadlines::default(), self.clock());
         let id = row.machine;
         self.put(at, row);
         let takes = if job == Job::Upload { self.rng.random_range(1..20) } else { self.rng.random_range(0..3) };
@@ -406,151 +511,5 @@ impl World {
         self.say(format!("the rollout is {}{}{reason}", state.word(), if reason.is_empty() { "" } else { ": " }));
         (self.rollout.state, self.rollout.state_reason) = (state, reason);
         self.rollout.revision += 1;
-    }
-
-    /// Promises about one step.
-    fn check_step(&mut self, before: &RolloutMachine, after: &RolloutMachine) {
-        let (from, to) = (before.phase.kind(), after.phase.kind());
-        let machine = &self.machines[&after.machine];
-        if to == PhaseKind::Upgraded && !machine.is_upgraded(&self.target) {
-            let runs = machine.version.to_string();
-            return self.breaks(format!("{} is shown as upgraded and runs {runs}", after.name));
-        }
-        if from == PhaseKind::Uploading && to == PhaseKind::Installing && is_halted(&self.rollout, Timestamp(self.now))
-        {
-            return self.breaks(format!("{} is commanded though the rollout is stopped", after.name));
-        }
-        if to == PhaseKind::Checking && after.wave > self.rollout.open_wave {
-            self.breaks(format!("{} begins before its wave", after.name));
-        }
-    }
-
-    /// Promises that hold at every moment.
-    fn check(&mut self) {
-        let in_flight = self.rollout.count(PhaseKind::is_in_flight);
-        let upgraded = self.rollout.count(|kind| kind == PhaseKind::Upgraded);
-        let cap = self.rollout.max_in_flight as usize;
-        if in_flight > cap {
-            self.breaks(format!("{in_flight} machines are in flight, and {cap} may be"));
-        }
-        if upgraded == 0 && in_flight > 1 {
-            self.breaks(format!("{in_flight} machines are in flight before one is proven"));
-        }
-        let counts = |machine: &&RolloutMachine| machine.phase.kind().is_failure() && machine.forgiven_at.is_none();
-        let failures = self.rollout.machines.iter().filter(counts).count();
-        let budget = self.rollout.failure_budget as usize;
-        if failures < budget {
-            self.grace = in_flight;
-        }
-        if failures > budget + self.grace.min(cap) {
-            self.breaks(format!("{failures} failures count, and {budget} stop the rollout"));
-        }
-        let outrage = self.machines.values().find_map(|machine| machine.outrage.clone());
-        let twice = self.machines.values().find_map(|machine| {
-            let tickets = &machine.carried_out;
-            let again = tickets.iter().enumerate().find(|(at, ticket)| tickets[..*at].contains(ticket))?;
-            Some(format!("{} did {} twice", machine.name, again.1))
-        });
-        if let Some(promise) = outrage.or(twice) {
-            self.breaks(promise);
-        }
-    }
-
-    /// Promises about the end: every machine stands where it truthfully stands, or waits with a reason.
-    fn check_end(&mut self) {
-        let why = hindrances(&self.rollout, &self.observations(), &self.limits(), Timestamp(self.now));
-        for row in self.rollout.machines.clone() {
-            let kind = row.phase.kind();
-            let machine = &self.machines[&row.machine];
-            let is_true = match kind {
-                PhaseKind::Upgraded => machine.is_upgraded(&self.target),
-                PhaseKind::FellBack => machine.version != self.target,
-                PhaseKind::Waiting => why.contains_key(&row.machine),
-                PhaseKind::Lost => !machine.answers(self.now),
-                PhaseKind::Failed | PhaseKind::Skipped | PhaseKind::Cancelled => true,
-                // A machine that reboots all the while or is retried at the last moment may be under way.
-                _ => row.deadline.is_some_and(|deadline| deadline > Timestamp(self.now)),
-            };
-            if !is_true {
-                let nature = machine.nature;
-                self.breaks(format!("{} ends as {kind} for no reason ({nature:?})", row.name));
-            }
-        }
-    }
-}
-
-fn some_nature(rng: &mut SmallRng) -> Nature {
-    match rng.random_range(0..16) {
-        0 => Nature::Crashes,
-        1 => Nature::Mute,
-        2 => Nature::Dies,
-        3 => Nature::Vanishes(rng.random_range(10..3000)),
-        4 | 5 => Nature::OfflineUntil(rng.random_range(1..6000)),
-        6 => Nature::DiskFull,
-        7 => Nature::BusyUntil(rng.random_range(1..3000)),
-        8 => Nature::UnwellUntil(rng.random_range(1..3000)),
-        9 => Nature::Current,
-        10 => Nature::Ahead,
-        11 => Nature::NoSupervisor,
-        12 => Nature::Reboots(rng.random_range(30..900)),
-        13 => Nature::Lies,
-        14 => Nature::Spoilt,
-        _ => Nature::KilledOnce,
-    }
-}
-
-/// A rollout of all machines by `strategy`, as it stands when it is made.
-pub(crate) fn new_rollout(
-    machines: &BTreeMap<MachineId, Machine>,
-    strategy: Strategy,
-    target: &Version,
-    soak: Duration,
-) -> Rollout {
-    let cut = strategy.cut(&vec![Candidate::default(); machines.len()], soak);
-    let row = |((position, (id, machine)), wave): ((i64, (&MachineId, &Machine)), &usize)| RolloutMachine {
-        machine: *id,
-        name: machine.name.clone(),
-        position,
-        phase: Phase::Waiting(WaitReason::Turn),
-        since: Timestamp(0),
-        deadline: None,
-        attempt: 0,
-        from: None,
-        previous: None,
-        back: None,
-        tried_at: None,
-        was_away: false,
-        wave: *wave,
-        forgiven_at: None,
-        revision: 0,
-    };
-    let rows = (0..).zip(machines).zip(&cut.wave_of).map(row).collect();
-    let wave = |cut: &octopus_server::rollout::strategy::CutWave| RolloutWave {
-        title: cut.title.clone(),
-        soak: cut.soak,
-        approval: cut.approval,
-        failure_budget: cut.failure_budget,
-        ..RolloutWave::only()
-    };
-    Rollout {
-        id: RolloutId(1),
-        space: SpaceId::DEFAULT,
-        task: TaskId(1),
-        target: target.clone(),
-        undo_of: None,
-        waves: cut.waves.iter().map(wave).collect(),
-        open_wave: 0,
-        start_at: None,
-        max_in_flight: strategy.max_in_flight.of(machines.len()),
-        failure_budget: strategy.failure_budget.of(machines.len()),
-        strategy,
-        created_by: "alice".to_owned(),
-        created_at: Timestamp(0),
-        state: RolloutState::Running,
-        state_reason: String::new(),
-        cancel_requested_at: None,
-        completed_at: None,
-        revision: 0,
-        machines: rows,
     }
 }

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Changes the pure parts of Suction Cup and the contract one place at a time and says which change no test notices.
-# It takes hours. Arguments go to `cargo mutants` (27.1 was used): `--file supervisor/src/select.rs`, `--list`, ….
+# Changes Suction Cup and the contract one place at a time and says which change no test notices. It takes hours.
 #
-# Only the unit tests run for each change, without the exhaustive search: the tests with real processes and the search
-# take minutes each. So what only those notice is reported as missed.
+# Without arguments everything is changed: first what unit tests show (`.cargo/mutants.toml`), then what needs real
+# processes (`supervisor/mutants-shell.toml`, with `cargo-nextest`). With arguments, which go to `cargo mutants` (27.1 was
+# used), only the first: `--file supervisor/src/select.rs`, `--list`, ….
 set -eu
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- \
-    --file supervisor/src/select.rs --file supervisor/src/restart.rs --file 'supervisor/src/machine/*.rs' \
-    --file supervisor/src/settings.rs --file supervisor/src/bundle.rs --file supervisor/src/end.rs \
-    --file supervisor/src/args.rs --file 'crates/contract/src/*.rs'
-exec cargo mutants -p suction-cup -p contract --jobs 1 "$@"
+if [ $# -gt 0 ]; then
+    exec cargo mutants -p suction-cup -p contract --jobs 1 "$@"
+fi
+cargo mutants -p suction-cup -p contract --jobs 1 --output target/mutants-unit
+exec cargo mutants -p suction-cup --jobs 1 --config supervisor/mutants-shell.toml --output target/mutants-shell

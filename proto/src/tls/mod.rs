@@ -5,6 +5,7 @@
 //! provider. Sessions are never resumed, so that trust is asked at each connection.
 
 mod connect;
+mod crowd;
 mod identity;
 mod pin;
 mod serve;

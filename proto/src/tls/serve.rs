@@ -12,17 +12,18 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use super::crowd::Crowd;
 use super::pin::Clients;
 use super::{CONNECTION_WINDOW, FRAME_MAX, Identity, STREAM_WINDOW, Trust, provider, thumbprint_of};
 
-/// Most handshakes at a time. Further connections wait in the kernel's queue until one is done or out of time.
+/// Most handshakes at a time. At one more, the oldest of whoever is at the most of them is dropped.
 const HANDSHAKES_MAX: usize = 128;
 
 /// How long a handshake may take; then the connection is dropped.
@@ -103,15 +104,11 @@ pub fn incoming(
 }
 
 async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<io::Result<Accepted>>) {
-    let slots = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let crowd = Crowd::new(HANDSHAKES_MAX);
     loop {
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
-            listener.accept().await.map(|(stream, address)| (slot, stream, address))
-        };
-        let (slot, stream, address) = tokio::select! {
+        let (stream, address) = tokio::select! {
             () = accepted.closed() => return,
-            next = next => match next {
+            next = listener.accept() => match next {
                 Ok(next) => next,
                 Err(_) => {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -119,10 +116,14 @@ async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc
                 }
             },
         };
+        let place = crowd.enter(address.ip());
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
         tokio::spawn(async move {
-            let done = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(acceptor, stream, address)).await;
-            drop(slot);
+            let done = tokio::select! {
+                () = place.sent_away() => return,
+                done = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(acceptor, stream, address)) => done,
+            };
+            drop(place);
             if let Ok(Some(connection)) = done {
                 // The server is gone: so is the connection.
                 let _ = accepted.send(Ok(connection)).await;

@@ -79,27 +79,47 @@ async fn check_due(app: &App, well: &mut HashMap<MachineId, Well>) -> Result<boo
     drop(conn);
     machines.retain(|machine| due.contains(&machine.id));
     let more = due.len() == BATCH as usize && !machines.is_empty();
-    let check = |machine: Machine| async move { (machine_check(app, &machine).await, machine) };
-    let mut checks = futures_util::stream::iter(machines).map(check).buffer_unordered(CHECKS_AT_ONCE);
-    while let Some((facts, machine)) = checks.next().await {
-        let facts = facts?;
-        let in_flight = in_rollouts.get(&machine.id).is_some_and(|place| place.machine.phase.kind().is_in_flight());
-        if in_flight {
-            well.remove(&machine.id);
-            continue;
-        }
-        let before = well.remove(&machine.id);
-        match judge(before, &facts, app.rollout.proving_time) {
-            Judgement::Nothing => {}
-            Judgement::Watch(now) => {
-                well.insert(machine.id, now);
-            }
-            Judgement::Confirm => confirm(app, &machine, &facts).await?,
+    let checks: Vec<_> = machines
+        .into_iter()
+        .map(|machine| {
+            let before = well.remove(&machine.id);
+            let in_flight = in_rollouts.get(&machine.id).is_some_and(|place| place.machine.phase.kind().is_in_flight());
+            async move { (machine.id, check_and_confirm(app, &machine, before, in_flight).await) }
+        })
+        .collect();
+    let mut checks = futures_util::stream::iter(checks).buffer_unordered(CHECKS_AT_ONCE);
+    let mut failed = None;
+    // Nothing else may be awaited in this loop: meanwhile the checks stand still, and one of them may have its turn with
+    // the database's only writer.
+    while let Some((id, checked)) = checks.next().await {
+        match checked {
+            Ok(Some(now)) => drop(well.insert(id, now)),
+            Ok(None) => {}
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
     // An offline machine of a rollout may have reappeared.
     app.live.poke_orchestrator();
-    Ok(more)
+    failed.map_or(Ok(more), Err)
+}
+
+/// Checks one machine, and confirms its process where that has been well for long enough. Returns what is to be
+/// remembered for the next check. Of a machine that a rollout has in flight, the rollout takes care.
+async fn check_and_confirm(
+    app: &App,
+    machine: &Machine,
+    before: Option<Well>,
+    in_flight: bool,
+) -> Result<Option<Well>, DbError> {
+    let facts = machine_check(app, machine).await?;
+    if in_flight {
+        return Ok(None);
+    }
+    match judge(before, &facts, app.rollout.proving_time) {
+        Judgement::Nothing => Ok(None),
+        Judgement::Watch(now) => Ok(Some(now)),
+        Judgement::Confirm => confirm(app, machine, &facts).await.map(|()| None),
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +166,10 @@ mod tests {
     use contract::{Verdicts, Version};
 
     use super::*;
-    use crate::model::{InstalledVersion, Instances};
+    use crate::db::environments::environment_insert;
+    use crate::db::machines::machine_insert;
+    use crate::model::{InstalledVersion, Instances, NewEnvironment, NewMachine};
+    use crate::tentacle::fake::{FakeMachine, FakeTentacles};
 
     fn facts(at: i64, instance: &str, proven: bool, problems: &[&str]) -> Facts {
         let version = Version::release(1, 0, 0);
@@ -188,6 +211,39 @@ mod tests {
             };
             judge(well, facts, PROVING)
         })
+    }
+
+    #[tokio::test]
+    async fn many_machines_are_confirmed_in_one_round_and_hold_up_nobody() {
+        const MACHINES: u8 = 40;
+        let tentacles = FakeTentacles::default();
+        let test = App::for_tests().await.with(|app| app.tentacles = std::sync::Arc::new(tentacles.clone()));
+        let mut tx = test.db.write().await.unwrap();
+        let name = "Production".parse().unwrap();
+        let new = NewEnvironment { name, description: String::new(), sort_order: None, is_disabled: false };
+        let environment = environment_insert(&mut tx, SpaceId::DEFAULT, &new).await.unwrap().id;
+        for number in 0..MACHINES {
+            let new = NewMachine {
+                name: format!("web{number}"),
+                address: "https://127.0.0.1:10933/".parse().unwrap(),
+                thumbprint: contract::Thumbprint([number; 32]),
+                is_disabled: false,
+                environments: vec![environment],
+                roles: Vec::new(),
+            };
+            let id = machine_insert(&mut tx, SpaceId::DEFAULT, &new, test.now()).await.unwrap().id;
+            let mut fake = FakeMachine::running(Version::release(1, 0, 0));
+            fake.status.installed[0].verdicts.proven = false;
+            tentacles.machines().insert(id, fake);
+        }
+        tx.commit().await.unwrap();
+        let mut well = HashMap::new();
+        check_due(&test.app, &mut well).await.unwrap();
+        assert_eq!(well.len(), usize::from(MACHINES));
+        test.clock.advance(test.health_interval + test.rollout.proving_time);
+        check_due(&test.app, &mut well).await.expect("no check waits for another that stands still");
+        assert!(tentacles.machines().values().all(|fake| fake.confirmed.len() == 1));
+        assert!(well.is_empty());
     }
 
     #[test]

@@ -83,6 +83,13 @@ impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Refused(refusal) => Self::bad_request(sentence(&refusal.to_string())),
+            DbError::Busy => {
+                tracing::error!(%error, "a request was given up");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("{} Try again in a moment.", sentence(&error.to_string())),
+                )
+            }
             error => Self::internal("read or write its database", &error),
         }
     }
@@ -155,6 +162,9 @@ mod tests {
         let broken = ApiError::from(DbError::damaged("machines.port", 99999));
         assert_eq!(broken.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(broken.message.starts_with("The portal could not read or write its database: "), "{broken}");
+        let busy = ApiError::from(DbError::from(sqlx::Error::PoolTimedOut));
+        assert_eq!(busy.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(busy.message, "The database was busy for 10 s. Try again in a moment.");
     }
 
     #[test]

@@ -57,9 +57,12 @@ pub enum DbError {
     /// The schema could not be brought up to date.
     #[error("cannot bring the database's schema up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// It had no time for this.
+    #[error("the database was busy for {} s", BUSY_TIMEOUT.as_secs())]
+    Busy,
     /// A statement failed.
     #[error("the database refused a statement")]
-    Statement(#[from] sqlx::Error),
+    Statement(#[source] sqlx::Error),
     /// A row holds what no version of this program writes.
     #[error("the database holds a value that cannot be read: {0}")]
     Damaged(String),
@@ -117,6 +120,12 @@ pub enum Refusal {
         /// Its version.
         version: Version,
     },
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) { Self::Busy } else { Self::Statement(error) }
+    }
 }
 
 impl DbError {

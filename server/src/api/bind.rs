@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::bad;
 use crate::app::App;
 use crate::auth::ApiUser;
+use crate::clock::Timestamp;
 use crate::error::ApiError;
 use crate::ids::SpaceId;
 
@@ -169,6 +170,16 @@ impl Query {
         let read =
             |text: &str| text.trim().parse().map_err(|_| wrong(name, format!("{text} is no whole number in range")));
         self.text(name).map(read).transpose()
+    }
+
+    /// The value as a moment: RFC 3339, or a date, which begins at midnight UTC. A plus sign that was sent as it is came
+    /// as a space.
+    pub(super) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let whole = text.trim().replace(' ', "+");
+        let moment = Timestamp::from_rfc3339(&whole).or_else(|| Timestamp::from_rfc3339(&format!("{whole}T00:00:00Z")));
+        let wrong = || wrong(name, format!("{text} is no moment; write it like 2026-11-26T22:00:00Z"));
+        moment.map(Some).ok_or_else(wrong)
     }
 
     /// The value as a list joined by commas; empty where there is none.

@@ -213,8 +213,13 @@ async fn its_machines(
 }
 
 async fn summary(Asked { app, space, query }: Asked) -> Result<Json<Value>, ApiError> {
-    let (environments, cares) = filtered(&app, space, &query).await?;
-    let all = fleet(&app, space).await?;
+    let filter = Filter::of_summary(&query)?;
+    let (mut environments, cares) = filtered(&app, space, &query).await?;
+    let mut all = fleet(&app, space).await?;
+    all.retain(|seen| filter.passes(seen));
+    if query.flag("hideEmptyEnvironments")? == Some(true) {
+        environments.retain(|shown| all.iter().any(|seen| seen.machine.environments.contains(&shown.id)));
+    }
     let of = |environment: &Environment| -> Vec<&Seen> {
         all.iter().filter(|seen| seen.machine.environments.contains(&environment.id)).collect()
     };

@@ -54,10 +54,15 @@ pub(super) struct Filter {
     comm_styles: Vec<String>,
     environments: Vec<EnvironmentId>,
     thumbprint: Option<Thumbprint>,
+    /// A tenant or a deployment is asked for: this portal has none, so no machine is of one.
+    is_of_nothing_here: bool,
 }
 
+/// Filters of which this portal can only say that no machine passes.
+const OF_NOTHING_HERE: [&str; 3] = ["tenantIds", "tenantTags", "deploymentId"];
+
 impl Filter {
-    pub(super) const NAMES: [&'static str; 9] = [
+    pub(super) const NAMES: [&'static str; 12] = [
         "ids",
         "name",
         "partialName",
@@ -67,6 +72,9 @@ impl Filter {
         "commStyles",
         "environmentIds",
         "thumbprint",
+        OF_NOTHING_HERE[0],
+        OF_NOTHING_HERE[1],
+        OF_NOTHING_HERE[2],
     ];
 
     pub(super) fn of(query: &Query) -> Result<Self, ApiError> {
@@ -74,13 +82,28 @@ impl Filter {
             ids: query.list("ids")?,
             name: query.text("name").map(str::to_lowercase),
             partial_name: query.text("partialName").map(str::to_lowercase),
+            ..Self::of_machines_only(query)?
+        })
+    }
+
+    /// The filters whose names mean the same wherever machines are counted.
+    fn of_machines_only(query: &Query) -> Result<Self, ApiError> {
+        Ok(Self {
             roles: query.list("roles")?,
             is_disabled: query.flag("isDisabled")?,
             health_statuses: query.list("healthStatuses")?,
             comm_styles: query.list("commStyles")?,
             environments: query.list("environmentIds")?,
             thumbprint: query.one("thumbprint")?,
+            is_of_nothing_here: OF_NOTHING_HERE.iter().any(|name| query.text(name).is_some()),
+            ..Self::default()
         })
+    }
+
+    /// Which machines count in a list of environments, where `ids`, `name` and `partialName` choose environments.
+    pub(super) fn of_summary(query: &Query) -> Result<Self, ApiError> {
+        let partial_name = query.text("machinePartialName").map(str::to_lowercase);
+        Ok(Self { partial_name, ..Self::of_machines_only(query)? })
     }
 
     pub(super) fn passes(&self, seen: &Seen) -> bool {
@@ -89,7 +112,8 @@ impl Filter {
         }
         let machine = &seen.machine;
         let name = machine.name.to_lowercase();
-        (self.ids.is_empty() || self.ids.contains(&machine.id))
+        !self.is_of_nothing_here
+            && (self.ids.is_empty() || self.ids.contains(&machine.id))
             && self.name.as_ref().is_none_or(|wanted| *wanted == name)
             && self.partial_name.as_ref().is_none_or(|wanted| name.contains(wanted))
             && (self.roles.is_empty() || machine.roles.iter().any(|role| has(&self.roles, role)))

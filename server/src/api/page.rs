@@ -75,7 +75,7 @@ impl List<'_> {
         let link = |page: u64| self.link(&path, page * take, slice.take, query);
         let mut links = BTreeMap::from([
             ("Self".to_owned(), self.link(&path, slice.skip.into(), slice.take, query)),
-            ("Template".to_owned(), format!("{path}{{?skip,take,{}}}", self.filters.join(","))),
+            ("Template".to_owned(), format!("{path}{{?{}}}", [&["skip", "take"], self.filters].concat().join(","))),
             ("Page.Current".to_owned(), link(current)),
             ("Page.Last".to_owned(), link(last)),
         ]);
@@ -159,6 +159,9 @@ mod tests {
         let page = LIST.cut(BASE, Vec::<u8>::new(), &query(&[])).ok().unwrap();
         assert_eq!((page.total_results, page.items_per_page, page.number_of_pages), (0, 30, 1));
         assert!(!page.links.contains_key("Page.Next"));
+        assert_eq!(page.links["Template"], "/api/Spaces-1/machines{?skip,take,partialName}");
+        let bare = List::of("Rollout", "/rollouts", &[]).cut(BASE, Vec::<u8>::new(), &query(&[])).ok().unwrap();
+        assert_eq!(bare.links["Template"], "/api/Spaces-1/rollouts{?skip,take}");
         assert_eq!(page.links["Page.All"], "/api/Spaces-1/machines/all");
         let all = LIST.cut(BASE, vec![1, 2], &query(&[("take", "2147483647")])).ok().unwrap();
         assert_eq!(all.items, [1, 2]);

@@ -26,7 +26,11 @@ const API_VERSION: &str = "3.0.0";
 const SPACE_LINKS: [(&str, &str); 14] = [
     ("DiscoverMachine", "/machines/discover{?host,port,type,proxyId}"),
     ("Environments", "/environments{/id}{?name,skip,ids,take,partialName}"),
-    ("EnvironmentsSummary", "/environments/summary"),
+    (
+        "EnvironmentsSummary",
+        "/environments/summary{?ids,partialName,machinePartialName,roles,isDisabled,healthStatuses,commStyles,\
+         tenantIds,tenantTags,hideEmptyEnvironments}",
+    ),
     ("MachineRoles", "/machineroles/all"),
     (
         "Machines",
@@ -54,7 +58,8 @@ const GLOBAL_LINKS: [(&str, &str); 6] = [
     (
         "Tasks",
         "/api/tasks{/id}{?skip,active,environment,tenant,project,name,node,running,states,hasPendingInterruptions,\
-         hasWarningsOrErrors,take,ids,partialName,spaces,includeSystem}",
+         hasWarningsOrErrors,description,fromQueueDate,toQueueDate,fromStartDate,toStartDate,fromCompletedDate,\
+         toCompletedDate,take,ids,partialName,spaces,includeSystem}",
     ),
 ];
 

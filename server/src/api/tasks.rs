@@ -18,7 +18,7 @@ use super::task_details::{self, Names};
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::rollouts::rollout_of_task;
-use crate::db::tasks::{TASK_PAGE_MAX, TaskFilter, TaskPage, task_get, task_list, task_log};
+use crate::db::tasks::{Span, TASK_PAGE_MAX, TaskFilter, TaskPage, task_get, task_list, task_log};
 use crate::db::{Connection, DbError};
 use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
@@ -31,8 +31,25 @@ use crate::tasks::{
 /// Longest description of a task, in characters. A longer one is refused.
 const DESCRIPTION_MAX: usize = 1000;
 
-const FILTERS: [&str; 9] =
-    ["ids", "name", "states", "active", "running", "environment", "project", "tenant", "hasPendingInterruptions"];
+const FILTERS: [&str; 17] = [
+    "ids",
+    "name",
+    "states",
+    "active",
+    "running",
+    "environment",
+    "project",
+    "tenant",
+    "hasPendingInterruptions",
+    "hasWarningsOrErrors",
+    "description",
+    "fromQueueDate",
+    "toQueueDate",
+    "fromStartDate",
+    "toStartDate",
+    "fromCompletedDate",
+    "toCompletedDate",
+];
 
 /// The list.
 pub(super) const LIST: List<'_> = List { take_max: TASK_PAGE_MAX, ..List::of("Task", "/tasks", &FILTERS) };
@@ -136,12 +153,21 @@ fn filter(query: &Query, slice: Slice) -> Result<Option<TaskFilter>, ApiError> {
     Ok(Some(TaskFilter {
         ids: query.list("ids")?,
         name: query.text("name").map(str::to_owned),
+        description: query.text("description").map(str::to_owned),
+        has_warnings: query.flag("hasWarningsOrErrors")?,
+        queued: span(query, "fromQueueDate", "toQueueDate")?,
+        started: span(query, "fromStartDate", "toStartDate")?,
+        completed: span(query, "fromCompletedDate", "toCompletedDate")?,
         states: if states.len() == TaskState::ALL.len() { Vec::new() } else { states },
         environment: query.one("environment")?,
         machine: None,
         skip: slice.skip,
         take: slice.take,
     }))
+}
+
+fn span(query: &Query, from: &str, to: &str) -> Result<Span, ApiError> {
+    Ok(Span { from: query.moment(from)?, to: query.moment(to)? })
 }
 
 async fn types(_user: ApiUser, _space: Space) -> Json<Value> {

@@ -29,6 +29,16 @@ pub struct TaskFilter {
     pub name: Option<String>,
     /// Only those in one of these states; empty for any.
     pub states: Vec<TaskState>,
+    /// Only those whose description holds this text, without regard to case.
+    pub description: Option<String>,
+    /// Only those with, or without, a warning or an error in their log.
+    pub has_warnings: Option<bool>,
+    /// Only those that were queued then.
+    pub queued: Span,
+    /// Only those that began then.
+    pub started: Span,
+    /// Only those that ended then.
+    pub completed: Span,
     /// Only those asked for with this environment.
     pub environment: Option<EnvironmentId>,
     /// Only those that concern this machine.
@@ -37,6 +47,15 @@ pub struct TaskFilter {
     pub skip: u32,
     /// How many to list at most; cut to [`TASK_PAGE_MAX`].
     pub take: u32,
+}
+
+/// A time from one moment to another, both included. Without a moment there is no end on that side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// The first moment.
+    pub from: Option<Timestamp>,
+    /// The last moment.
+    pub to: Option<Timestamp>,
 }
 
 /// A page of tasks.
@@ -153,6 +172,20 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, space: SpaceId, filter: &TaskFi
         });
         query.push(")");
     }
+    if let Some(description) = &filter.description {
+        query.push(" AND LOWER(description) LIKE LOWER(").push_bind(containing(description)).push(") ESCAPE '!'");
+    }
+    if let Some(has_warnings) = filter.has_warnings {
+        query.push(" AND has_warnings = ").push_bind(has_warnings);
+    }
+    let spans = [("queued_at", filter.queued), ("started_at", filter.started), ("completed_at", filter.completed)];
+    for (column, span) in spans {
+        for (order, moment) in [(">=", span.from), ("<=", span.to)] {
+            if let Some(moment) = moment {
+                query.push(format!(" AND {column} {order} ")).push_bind(moment);
+            }
+        }
+    }
     if let Some(environment) = filter.environment {
         // Arguments are JSON: an id among them stands in quotes, and no other id does.
         query.push(" AND arguments LIKE ").push_bind(format!("%\"{environment}\"%"));
@@ -163,6 +196,13 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, space: SpaceId, filter: &TaskFi
         query.push("ON rollout_machines.rollout_id = rollouts.id WHERE rollout_machines.machine_id = ");
         query.push_bind(machine).push("))");
     }
+}
+
+/// A pattern for texts that hold `text` as it is; `!` takes their meaning from the signs of patterns.
+fn containing(text: &str) -> String {
+    let escaped: String =
+        text.chars().flat_map(|c| matches!(c, '!' | '%' | '_').then_some('!').into_iter().chain([c])).collect();
+    format!("%{escaped}%")
 }
 
 /// All tasks of all spaces that are not completed, oldest first.
@@ -415,6 +455,15 @@ mod tests {
         assert_eq!(list(TaskFilter { states: vec![TaskState::Cancelling], ..all.clone() }).await, (vec![2], 1));
         assert_eq!(list(TaskFilter { name: Some("HEALTH".to_owned()), ..all.clone() }).await.1, 4);
         assert_eq!(list(TaskFilter { environment: Some(EnvironmentId(3)), ..all.clone() }).await, (vec![3], 1));
+        for (text, found) in [("HECK", 4), ("%", 0), ("C_eck", 0), ("!", 0)] {
+            let description = Some(text.to_owned());
+            assert_eq!(list(TaskFilter { description, ..all.clone() }).await.1, found, "{text}");
+        }
+        let queued = Span { from: Some(Timestamp(2)), to: Some(Timestamp(3)) };
+        assert_eq!(list(TaskFilter { queued, ..all.clone() }).await, (vec![3, 2], 2));
+        let never = Span { from: Some(Timestamp(0)), to: None };
+        assert_eq!(list(TaskFilter { completed: never, ..all.clone() }).await.1, 0);
+        assert_eq!(list(TaskFilter { has_warnings: Some(false), ..all.clone() }).await.1, 4);
         assert_eq!(list(TaskFilter { machine: Some(MachineId(1)), ..all }).await, (vec![3, 1], 2));
     }
 

@@ -91,6 +91,9 @@ async fn machines_are_filtered_paged_changed_and_deleted() {
         ("isDisabled=true", vec![]),
         ("healthStatuses=Healthy,Unhealthy", vec![]),
         ("environmentIds=Environments-7", vec![]),
+        ("tenantIds=Tenants-1", vec![]),
+        ("tenantTags=Region%2FEast", vec![]),
+        ("deploymentId=Deployments-1", vec![]),
         (&format!("thumbprint={}", Thumbprint([4; 32])), vec!["Machines-4"]),
     ] {
         assert_eq!(ids(&client.get(&format!("/api/machines?{query}")).await), found, "{query}");
@@ -185,6 +188,17 @@ async fn the_summary_counts_who_needs_an_upgrade() {
     has_keys(&environments[0], keys);
     assert_eq!(environments[0]["Environment"]["Name"], "Production");
     assert_eq!(environments[1]["TentacleUpgradesRequired"], false);
+    for (query, machines, environments) in [
+        ("machinePartialName=WEB2", 1, 2),
+        ("roles=nobody", 0, 2),
+        ("hideEmptyEnvironments=true", 2, 1),
+        ("hideEmptyEnvironments=true&isDisabled=true", 0, 0),
+        ("partialName=empty", 0, 1),
+    ] {
+        let summary = client.get(&format!("/api/environments/summary?{query}")).await;
+        let shown = summary["EnvironmentSummaries"].as_array().unwrap().len();
+        assert_eq!((&summary["TotalMachines"], shown), (&json!(machines), environments), "{query}");
+    }
     client.call("PUT", "/api/machines/Machines-1", Some(json!({"IsDisabled": true}))).await;
     let summary = client.get("/api/environments/summary").await;
     assert_eq!((&summary["TotalDisabledMachines"], &summary["TentacleUpgradesRequired"]), (&json!(1), &json!(false)));

@@ -59,3 +59,33 @@ async fn what_is_no_package_is_refused_with_a_sentence() {
     let body = Some(json!({}));
     client.refused("POST", "/api/packages/raw", body, StatusCode::BAD_REQUEST, "multipart/form-data").await;
 }
+
+/// A package whose nuspec says this, whether it may be said or not.
+fn claims(id: &str, version: &str) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    writer.start_file("a.nuspec", zip::write::SimpleFileOptions::default()).unwrap();
+    write!(writer, "<package><metadata><id>{id}</id><version>{version}</version></metadata></package>").unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn the_longest_id_with_the_longest_version_is_kept_and_longer_ones_are_refused_in_words() {
+    let client = Client::new().await;
+    let id = "é".repeat(20) + &"a".repeat(80);
+    let version = format!("1.0.0-{}", "b".repeat(122));
+    assert_eq!((id.len(), version.len()), (120, 128));
+    let (status, made) = client.push("", "fileToUpload", &claims(&id, &version)).await;
+    assert_eq!((status, &made["PackageId"]), (StatusCode::CREATED, &json!(id)), "{made}");
+    let address = format!("packages-{}{}.{version}", "%C3%A9".repeat(20), "a".repeat(80));
+    assert_eq!(client.get(&format!("/api/packages/{address}")).await["Version"], version);
+    for (id, version, why) in [
+        ("é".repeat(61), "1.0.0".to_owned(), "120 bytes"),
+        ("a".repeat(101), "1.0.0".to_owned(), "100 characters"),
+        ("a".to_owned(), format!("{version}b"), "128 bytes"),
+    ] {
+        let (status, answer) = client.push("", "fileToUpload", &claims(&id, &version)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer["Errors"][0].as_str().unwrap().contains(why), "{answer}");
+    }
+    assert_eq!(client.get("/api/packages").await["TotalResults"], 1);
+}

@@ -16,7 +16,8 @@ async fn a_task_is_made_listed_read_and_cancelled() {
     );
     assert_eq!((&made["Id"], &made["State"]), (&json!("ServerTasks-1"), &json!("Queued")));
     assert_eq!(made["Description"], "Check the health of web1");
-    client.create("/api/tasks", json!({"Name": "Health", "Arguments": {"EnvironmentId": "Environments-1"}})).await;
+    let whole = json!({"EnvironmentId": "Environments-1"});
+    client.create("/api/tasks", json!({"Name": "Health", "Description": "The 5% now", "Arguments": whole})).await;
     let cancelled = client.call("POST", "/api/tasks/ServerTasks-1/cancel", None).await;
     assert_eq!((cancelled.0, &cancelled.1["State"]), (StatusCode::OK, &json!("Cancelling")));
     for (query, found) in [
@@ -28,10 +29,19 @@ async fn a_task_is_made_listed_read_and_cancelled() {
         ("name=Upgrade", vec![]),
         ("environment=Environments-1", vec!["ServerTasks-2"]),
         ("project=Projects-1", vec![]),
+        ("description=HEALTH%20of%20web", vec!["ServerTasks-1"]),
+        ("description=5%25", vec!["ServerTasks-2"]),
+        ("description=T%25w", vec![]),
+        ("hasWarningsOrErrors=true", vec!["ServerTasks-1"]),
+        ("hasWarningsOrErrors=false", vec!["ServerTasks-2"]),
+        ("fromQueueDate=2001-01-01&toQueueDate=2126-01-01T00:00:00%2B01:00", vec!["ServerTasks-2", "ServerTasks-1"]),
+        ("fromQueueDate=2126-01-01T00:00:00+01:00", vec![]),
+        ("fromCompletedDate=2001-01-01T00:00:00Z", vec![]),
         ("take=1", vec!["ServerTasks-2"]),
     ] {
         assert_eq!(ids(&client.get(&format!("/api/tasks?{query}")).await), found, "{query}");
     }
+    client.refused("GET", "/api/tasks?toStartDate=soon", None, StatusCode::BAD_REQUEST, "no moment").await;
     client.refused("GET", "/api/tasks?states=Dancing", None, StatusCode::BAD_REQUEST, "Dancing").await;
     for (body, text) in [
         (json!({}), "Name"),

@@ -1,29 +1,34 @@
 //! The listener: accepts connections, speaks TLS where it must, and hands requests to the router.
 
-use std::io;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ConnectInfo;
-use axum::{Extension, Router};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
+use axum::{BoxError, Extension, Router};
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use octopus_proto::tls::Identity;
+use octopus_proto::tls::{Crowd, Identity, Place};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Layer as _;
+use tower::{Layer as _, Service, ServiceExt as _};
 
-/// Most connections at a time. Further ones wait in the kernel's queue until one ends.
+/// Most connections at a time. At one more, the oldest idle one of whoever has the most of them is closed; where none is
+/// idle, the newest is.
 const CONNECTIONS_MAX: usize = 4096;
 
 /// How long a TLS handshake may take; then the connection is dropped.
@@ -103,19 +108,24 @@ pub async fn serve(
     router: Router,
     shutdown: &CancellationToken,
 ) {
+    serve_crowd(listener, tls, router, shutdown, &Crowd::new(CONNECTIONS_MAX)).await;
+}
+
+async fn serve_crowd(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    shutdown: &CancellationToken,
+    crowd: &Arc<Crowd>,
+) {
     let acceptor = tls.map(TlsAcceptor::from);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
-            listener.accept().await.map(|(stream, peer)| (slot, stream, peer))
-        };
         let next = tokio::select! {
             () = shutdown.cancelled() => break,
-            next = next => next,
+            next = listener.accept() => next,
         };
-        let (slot, stream, peer) = match next {
+        let (stream, peer) = match next {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(error = %error, "no connection could be accepted");
@@ -123,10 +133,16 @@ pub async fn serve(
                 continue;
             }
         };
-        let (acceptor, router, shutdown) = (acceptor.clone(), router.clone(), shutdown.clone());
+        let Some(place) = crowd.enter(peer.ip()) else {
+            tracing::warn!(%peer, "a connection was closed: there are too many, and none is idle");
+            continue;
+        };
+        let (acceptor, router, shutdown, place) = (acceptor.clone(), router.clone(), shutdown.clone(), Arc::new(place));
         connections.spawn(async move {
-            connection(stream, peer, acceptor, router, &shutdown).await;
-            drop(slot);
+            tokio::select! {
+                () = place.sent_away() => tracing::debug!(%peer, "an idle connection was closed: there are too many"),
+                () = connection(stream, peer, acceptor, Answers { router, place: Arc::clone(&place) }, &shutdown) => {}
+            }
         });
     }
     drop(listener);
@@ -136,16 +152,48 @@ pub async fn serve(
     }
 }
 
+/// Answers the requests of one connection, which is not idle until the last byte of an answer is sent.
+#[derive(Clone)]
+struct Answers {
+    router: Router,
+    place: Arc<Place>,
+}
+
+impl<B> Service<Request<B>> for Answers
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let busy = self.place.busy();
+        let answer = self.router.clone().oneshot(request);
+        let until_sent = |body: Body| {
+            Body::new(body.map_err(move |error| {
+                let _busy = &busy;
+                error
+            }))
+        };
+        Box::pin(async move { Ok(answer.await?.map(until_sent)) })
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: Option<TlsAcceptor>,
-    router: Router,
+    answers: Answers,
     shutdown: &CancellationToken,
 ) {
     // It costs delay where it fails, and nothing else.
     let _ = stream.set_nodelay(true);
-    let Some(acceptor) = acceptor else { return http(stream, peer, false, router, shutdown).await };
+    let Some(acceptor) = acceptor else { return http(stream, peer, false, answers, shutdown).await };
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
     let done = tokio::select! {
         () = shutdown.cancelled() => return,
@@ -154,14 +202,14 @@ async fn connection(
     match done {
         Ok(Ok(stream)) => {
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            http(stream, peer, is_http2, router, shutdown).await;
+            http(stream, peer, is_http2, answers, shutdown).await;
         }
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
     }
 }
 
-async fn http<S>(stream: S, peer: SocketAddr, is_http2: bool, router: Router, shutdown: &CancellationToken)
+async fn http<S>(stream: S, peer: SocketAddr, is_http2: bool, answers: Answers, shutdown: &CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -177,7 +225,7 @@ where
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(2 * STREAM_WINDOW);
-    let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
+    let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(answers));
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
@@ -188,5 +236,59 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, error, "a connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use futures_util::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Long enough for a busy machine.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    async fn ask(stream: &mut TcpStream, path: &str) -> String {
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let length = tokio::time::timeout(LIMIT, stream.read(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_idle_connections_keeps_nobody_out_and_cuts_off_no_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endless = || async {
+            Body::from_stream(
+                futures_util::stream::once(async { Ok::<_, Infallible>("on ") }).chain(futures_util::stream::pending()),
+            )
+        };
+        let router = Router::new().route("/", get(|| async { "well" })).route("/endless", get(endless));
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let server = tokio::spawn(async move {
+            serve_crowd(listener, None, router, &stop, &Crowd::new(4)).await;
+        });
+        let mut follower = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut follower, "/endless").await.contains("200 OK"));
+        let mut idle = Vec::new();
+        for _ in 0..20 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut newcomer = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut newcomer, "/").await.contains("well"));
+        let first = tokio::time::timeout(LIMIT, idle[0].read(&mut [0; 1])).await.unwrap();
+        assert!(matches!(first, Ok(0) | Err(_)), "the oldest idle one was closed");
+        let more = tokio::time::timeout(Duration::from_millis(50), async {
+            let mut rest = [0; 64];
+            while follower.read(&mut rest).await.is_ok_and(|length| length > 0) {}
+        });
+        assert!(more.await.is_err(), "an answer that goes on is not cut off");
+        drop((follower, newcomer, idle));
+        shutdown.cancel();
+        tokio::time::timeout(LIMIT, server).await.unwrap().unwrap();
     }
 }

@@ -1,7 +1,8 @@
-//! Connections whose peer has not shown yet who it is, and which of them goes when there are too many.
+//! Connections that wait for their peer, and which of them goes when there are too many. Both the channel and the portal's
+//! own listener bound their connections by it.
 //!
-//! Anybody can open connections and say nothing. Whoever opens the most loses the oldest of them first, so that a
-//! crowd of strangers never keeps out somebody who comes alone.
+//! Anybody can open connections and say nothing. Whoever has the most of them loses the oldest first, so that a crowd of
+//! strangers never keeps out somebody who comes alone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,9 +13,9 @@ use tokio::sync::Notify;
 /// The part of an IPv6 address that tells one network from another; within it, everybody has all addresses.
 const NETWORK_MASK: u128 = !0 << 64;
 
-/// Connections at the door.
+/// Connections at a door.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub struct Crowd {
     most: usize,
     places: Mutex<Places>,
 }
@@ -29,37 +30,45 @@ struct Places {
 #[derive(Debug)]
 struct Taken {
     origin: IpAddr,
+    /// What is being done for its peer now. While that is anything, it is not sent away.
+    busy: usize,
     sent_away: Arc<Notify>,
 }
 
 /// A place at the door, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     crowd: Arc<Crowd>,
     number: u64,
     sent_away: Arc<Notify>,
 }
 
+/// Something that is being done for the peer of a place, until this is dropped.
+#[derive(Debug)]
+pub struct Busy {
+    crowd: Arc<Crowd>,
+    number: u64,
+}
+
 impl Crowd {
     /// Room for so many connections, one at least.
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.max(1), places: Mutex::default() })
     }
 
-    /// Takes a place for a connection from `address`. Where all are taken, somebody is sent away for it.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
+    /// Takes a place for a connection from `address`. Where all are taken, somebody is sent away for it; `None` where
+    /// everybody is busy.
+    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut places = self.places();
-        if places.taken.len() >= self.most
-            && let Some(number) = places.least_welcome()
-            && let Some(gone) = places.taken.remove(&number)
-        {
-            gone.sent_away.notify_one();
+        if places.taken.len() >= self.most {
+            let number = places.least_welcome()?;
+            places.taken.remove(&number)?.sent_away.notify_one();
         }
         let number = places.next;
         places.next += 1;
         let sent_away = Arc::new(Notify::new());
-        places.taken.insert(number, Taken { origin: origin(address), sent_away: Arc::clone(&sent_away) });
-        Place { crowd: Arc::clone(self), number, sent_away }
+        places.taken.insert(number, Taken { origin: origin(address), busy: 0, sent_away: Arc::clone(&sent_away) });
+        Some(Place { crowd: Arc::clone(self), number, sent_away })
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -68,10 +77,11 @@ impl Crowd {
 }
 
 impl Places {
-    /// The oldest connection of the origin that has the most of them; of several such origins, the one that came first.
+    /// The oldest idle connection of the origin that has the most idle ones; of several such origins, the one that came
+    /// first.
     fn least_welcome(&self) -> Option<u64> {
         let mut origins: HashMap<IpAddr, (usize, u64)> = HashMap::new();
-        for (number, place) in &self.taken {
+        for (number, place) in self.taken.iter().filter(|(_, place)| place.busy == 0) {
             origins.entry(place.origin).or_insert((0, *number)).0 += 1;
         }
         let worst = origins.into_values().max_by_key(|(count, oldest)| (*count, std::cmp::Reverse(*oldest)));
@@ -81,8 +91,24 @@ impl Places {
 
 impl Place {
     /// Waits until another connection gets this place.
-    pub(super) async fn sent_away(&self) {
+    pub async fn sent_away(&self) {
         self.sent_away.notified().await;
+    }
+
+    /// Something is done for its peer from now on.
+    pub fn busy(&self) -> Busy {
+        if let Some(place) = self.crowd.places().taken.get_mut(&self.number) {
+            place.busy += 1;
+        }
+        Busy { crowd: Arc::clone(&self.crowd), number: self.number }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(place) = self.crowd.places().taken.get_mut(&self.number) {
+            place.busy -= 1;
+        }
     }
 }
 
@@ -108,7 +134,7 @@ mod tests {
     use super::*;
 
     fn enter(crowd: &Arc<Crowd>, address: &str) -> Place {
-        crowd.enter(address.parse().unwrap())
+        crowd.enter(address.parse().unwrap()).unwrap()
     }
 
     fn is_sent_away(place: &Place) -> bool {
@@ -137,6 +163,22 @@ mod tests {
         assert!(is_sent_away(&first) && !is_sent_away(&third), "where all have one, the oldest goes");
         drop((first, third, fourth));
         assert!(crowd.places().taken.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_sent_away_while_something_is_done_for_it() {
+        let crowd = Crowd::new(2);
+        let (first, second) = (enter(&crowd, "10.0.0.1"), enter(&crowd, "10.0.0.1"));
+        let (one, other) = (first.busy(), first.busy());
+        drop(one);
+        let third = enter(&crowd, "10.0.0.2");
+        assert!(is_sent_away(&second) && !is_sent_away(&first));
+        let busy = third.busy();
+        assert!(crowd.enter("10.0.0.3".parse().unwrap()).is_none(), "everybody is busy");
+        drop(other);
+        let _fourth = enter(&crowd, "10.0.0.3");
+        assert!(is_sent_away(&first) && !is_sent_away(&third));
+        drop(busy);
     }
 
     #[test]

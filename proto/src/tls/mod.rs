@@ -15,6 +15,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use connect::{ConnectError, Shown, connect, discover, https_config};
+pub use crowd::{Busy, Crowd, Place};
 pub use identity::{Identity, IdentityError, thumbprint_of};
 pub use pin::Trust;
 pub use serve::{Accepted, Peer, incoming, server, server_config};

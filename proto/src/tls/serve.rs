@@ -116,7 +116,8 @@ async fn accept_all(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc
                 }
             },
         };
-        let place = crowd.enter(address.ip());
+        // None is ever busy.
+        let Some(place) = crowd.enter(address.ip()) else { continue };
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
         tokio::spawn(async move {
             let done = tokio::select! {

@@ -323,5 +323,10 @@ fn read_nuspec(archive: &mut Archive, nuspec: &PackageEntry, limits: &Limits) ->
 }
 
 pub(crate) fn damaged(entry: impl Into<String>, error: ZipError) -> PackageError {
-    PackageError::Damaged { entry: entry.into(), source: error.into() }
+    // As it is: wrapped, it would say everything twice.
+    let source = match error {
+        ZipError::Io(source) => source,
+        error => error.into(),
+    };
+    PackageError::Damaged { entry: entry.into(), source }
 }

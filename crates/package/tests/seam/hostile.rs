@@ -1,5 +1,6 @@
 //! Archives made to harm: each is refused with the name of the entry, and the home stays as it was.
 
+use std::error::Error as _;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
@@ -190,6 +191,9 @@ fn an_entry_with_other_bytes_than_it_declares_is_refused() {
     size(&mut more, text.len() - 1);
     let error = refuse(&more, &Limits::default());
     assert!(matches!(&error, PackageError::Damaged { entry, .. } if entry == "liar"), "{error}");
+    let causes: Vec<_> =
+        std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string).collect();
+    assert!(causes.iter().filter(|cause| cause.contains("larger")).count() == 1, "it is said once: {causes:?}");
 
     let mut fewer = with(CompressionMethod::Deflated);
     size(&mut fewer, text.len() + 1);

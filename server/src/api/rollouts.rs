@@ -29,7 +29,7 @@ use crate::model::Facts;
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_hand};
 use crate::rollout::hindrance::Hold;
-use crate::rollout::orchestrator::why;
+use crate::rollout::look::why;
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutWave};
 use crate::rollout::strategy::{Amount, Strategy};
 use crate::rollout::undo::{Undo, rollout_undo};

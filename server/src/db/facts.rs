@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use contract::{Rejection, Verdicts, Version};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Connection, DbError};
+use super::{Connection, DbError, NAMED_MAX, places};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, SpaceId};
 use crate::model::{Contact, Facts, InstalledVersion, Instances, Report, RunningWork};
@@ -65,12 +65,15 @@ pub async fn facts_get(conn: &mut Connection, machine: MachineId) -> Result<Opti
     row.map(|row| row.read().map(|(_, facts)| facts)).transpose()
 }
 
-/// The facts of some machines: of those that were ever tried.
+/// The facts of some machines: of those that were ever tried. One statement for many machines.
 pub async fn facts_of(conn: &mut Connection, machines: &[MachineId]) -> Result<HashMap<MachineId, Facts>, DbError> {
     let mut found = HashMap::new();
-    for machine in machines {
-        if let Some(facts) = facts_get(conn, *machine).await? {
-            found.insert(*machine, facts);
+    for some in machines.chunks(NAMED_MAX) {
+        let sql = format!("SELECT * FROM machine_facts WHERE machine_id IN ({})", places(some.len()));
+        let query = some.iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, id| query.bind(id));
+        let rows: Vec<Row> = query.fetch_all(&mut *conn).await?;
+        for row in rows {
+            found.extend([row.read()?]);
         }
     }
     Ok(found)

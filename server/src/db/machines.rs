@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use contract::Thumbprint;
+use sqlx::AssertSqlSafe;
 
-use super::{Connection, DbError, Refusal, slug};
+use super::{Connection, DbError, NAMED_MAX, Refusal, places, slug};
 use crate::clock::Timestamp;
 use crate::ids::{EnvironmentId, MachineId, SpaceId};
 use crate::model::{Address, Machine, NewMachine};
@@ -60,6 +61,42 @@ pub async fn machine_list(conn: &mut Connection, space: SpaceId) -> Result<Vec<M
 pub async fn machine_get(conn: &mut Connection, space: SpaceId, id: MachineId) -> Result<Option<Machine>, DbError> {
     let machines = load!(conn, "m.space_id = $1 AND m.id = $2", space, id)?;
     Ok(machines.into_iter().next())
+}
+
+/// Some machines, in no order: of those ids that there are. A few statements for many machines.
+pub async fn machine_some(conn: &mut Connection, ids: &[MachineId]) -> Result<Vec<Machine>, DbError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(NAMED_MAX) {
+        let places = places(some.len());
+        let rows = format!("SELECT m.* FROM machines m WHERE m.id IN ({places})");
+        let rows = some.iter().fold(sqlx::query_as(AssertSqlSafe(rows)), |query, id| query.bind(id));
+        let rows: Vec<Row> = rows.fetch_all(&mut *conn).await?;
+        let environments = format!(
+            "SELECT me.machine_id, e.id FROM machine_environments me JOIN environments e ON e.id = me.environment_id
+             WHERE me.machine_id IN ({places}) ORDER BY e.sort_order, e.id"
+        );
+        let environments = some.iter().fold(sqlx::query_as(AssertSqlSafe(environments)), |query, id| query.bind(id));
+        let environments: Vec<(MachineId, EnvironmentId)> = environments.fetch_all(&mut *conn).await?;
+        let roles =
+            format!("SELECT machine_id, role FROM machine_roles WHERE machine_id IN ({places}) ORDER BY role_key");
+        let roles = some.iter().fold(sqlx::query_as(AssertSqlSafe(roles)), |query, id| query.bind(id));
+        let roles: Vec<(MachineId, String)> = roles.fetch_all(&mut *conn).await?;
+        found.extend(assemble(rows, environments, roles)?);
+    }
+    Ok(found)
+}
+
+/// How many machines of a space there are of each role in each environment. Roles are in lower case.
+pub async fn machine_role_sizes(
+    conn: &mut Connection,
+    space: SpaceId,
+) -> Result<HashMap<(EnvironmentId, String), usize>, DbError> {
+    let sql = "SELECT me.environment_id, r.role_key, COUNT(*) FROM machines m
+               JOIN machine_environments me ON me.machine_id = m.id JOIN machine_roles r ON r.machine_id = m.id
+               WHERE m.space_id = $1 GROUP BY me.environment_id, r.role_key";
+    let rows: Vec<(EnvironmentId, String, i64)> = sqlx::query_as(sql).bind(space).fetch_all(conn).await?;
+    let size = |count: i64| usize::try_from(count).unwrap_or(0);
+    Ok(rows.into_iter().map(|(environment, role, count)| ((environment, role), size(count))).collect())
 }
 
 /// The machine of that name, without regard to case.

@@ -150,6 +150,14 @@ impl DbError {
     }
 }
 
+/// Rows that one statement names by their ids at most; more are asked for in several.
+const NAMED_MAX: usize = 500;
+
+/// So many placeholders for values: `$1, $2, $3`.
+fn places(count: usize) -> String {
+    (1..=count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
+}
+
 /// What functions that only read take: any connection will do.
 pub type Connection = sqlx::SqliteConnection;
 

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod hands;
 pub mod hindrance;
 pub mod late;
+pub mod look;
 pub mod orchestrator;
 pub mod phase;
 pub mod plan;

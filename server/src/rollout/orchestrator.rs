@@ -10,29 +10,24 @@ use std::time::Duration;
 use contract::Version;
 use tokio_util::sync::CancellationToken;
 
-use super::calendar::Closed;
 use super::execute::{Calls, Job};
-use super::plan::{Action, Elsewhere, Limits, Observation, hindrances, plan};
+use super::look::Snapshot;
+use super::plan::{Action, Observation, plan};
 use super::settle::{enter, intend, lag, shift, task_state};
 use super::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState};
-use super::strategy::{Candidate, role_sizes};
 use crate::app::App;
 use crate::clock::{StepWatch, Timestamp};
-use crate::db::environments::environment_list;
-use crate::db::facts::{facts_get, facts_list};
-use crate::db::machine_holds::hold_list;
-use crate::db::machines::machine_list;
-use crate::db::maintenance::calendar_load;
+use crate::db::facts::facts_get;
 use crate::db::rollouts::{
-    generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_open_wave, rollout_packages,
-    rollout_revise, rollout_revision, rollout_set_state,
+    generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_open_wave, rollout_revise,
+    rollout_revision, rollout_set_state,
 };
 use crate::db::tasks::{task_begin, task_end, task_get, task_log_append};
-use crate::db::version_failures::{version_failure_insert, version_failures, version_failures_by_runtime};
+use crate::db::version_failures::version_failure_insert;
 use crate::db::{Connection, DbError};
-use crate::ids::{EnvironmentId, MachineId, RolloutId, TaskId};
+use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::live::Change;
-use crate::model::{Facts, LogCategory, Machine, TaskState};
+use crate::model::{LogCategory, TaskState};
 
 /// How often the loop looks while a machine is in flight. Every step that depends on time is at most this late.
 const TICK_BUSY: Duration = Duration::from_millis(250);
@@ -101,9 +96,11 @@ async fn straighten(app: &App, step: i64) -> Result<(), DbError> {
 async fn turn(app: &App, calls: &Arc<Calls>) -> Result<bool, DbError> {
     let mut conn = app.db.read().await?;
     let rollouts = rollout_open(&mut conn).await?;
+    let known = Snapshot::read(app, &mut conn, &rollouts).await?;
+    drop(conn);
     let mut busy = false;
     for rollout in &rollouts {
-        let (mut seen, limits) = look(app, &mut conn, &rollouts, rollout).await?;
+        let (mut seen, limits) = known.look(&rollouts, rollout);
         for (id, observation) in &mut seen {
             observation.call_under_way = calls.is_under_way(*id);
         }
@@ -114,89 +111,10 @@ async fn turn(app: &App, calls: &Arc<Calls>) -> Result<bool, DbError> {
     Ok(busy)
 }
 
-/// Everything that the planner asks of a rollout: what is known of its machines, and what bounds it from outside.
-pub async fn look(
-    app: &App,
-    conn: &mut Connection,
-    open: &[Rollout],
-    rollout: &Rollout,
-) -> Result<(HashMap<MachineId, Observation>, Limits), DbError> {
-    let now = app.clock.now();
-    let environments = environment_list(conn, rollout.space).await?;
-    let disabled: Vec<_> = environments.into_iter().filter(|e| e.is_disabled).map(|e| e.id).collect();
-    let machines = machine_list(conn, rollout.space).await?;
-    let mut facts: HashMap<MachineId, Facts> = facts_list(conn, rollout.space).await?;
-    let mut holds = hold_list(conn, rollout.space, now).await?;
-    let mut failed = version_failures(conn, &rollout.target).await?;
-    let calendar = calendar_load(conn, rollout.space, now).await?;
-    // Most machines share their environments with many others.
-    let mut closed: HashMap<Vec<EnvironmentId>, Option<Closed>> = HashMap::new();
-    let limits_roles = rollout.strategy.max_percent_of_role.is_some();
-    let candidate =
-        |machine: &Machine| Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() };
-    let candidates: Vec<Candidate> = if limits_roles { machines.iter().map(candidate).collect() } else { Vec::new() };
-    let packages = rollout_packages(conn, rollout.id).await?;
-    let limits = Limits {
-        deadlines: app.rollout,
-        issued_generation: generation_issued(conn).await?,
-        runtimes: packages.into_iter().map(|package| package.runtime).collect(),
-        failed_on: version_failures_by_runtime(conn, &rollout.target).await?,
-        role_sizes: role_sizes(candidates.iter()),
-    };
-    let elsewhere = elsewhere(open, rollout);
-    let own: HashSet<MachineId> = rollout.machines.iter().map(|machine| machine.machine).collect();
-    let observe = |machine: Machine| {
-        let hours = closed.entry(machine.environments.clone()).or_insert_with_key(|ids| calendar.closed(ids, now));
-        let groups = if limits_roles {
-            role_sizes([&candidate(&machine)].into_iter()).into_keys().collect()
-        } else {
-            Vec::new()
-        };
-        let observation = Observation {
-            withdrawn: machine.is_disabled || machine.environments.iter().all(|e| disabled.contains(e)),
-            facts: facts.remove(&machine.id),
-            elsewhere: elsewhere.get(&machine.id).copied(),
-            call_under_way: false,
-            closed: hours.clone(),
-            hold: holds.remove(&machine.id),
-            failed_before: failed.remove(&machine.id),
-            groups,
-        };
-        (machine.id, observation)
-    };
-    let seen = machines.into_iter().filter(|machine| own.contains(&machine.id)).map(observe).collect();
-    Ok((seen, limits))
-}
-
-/// Why each machine of a rollout that waits does so, in words: what the planner itself would say now.
-pub async fn why(app: &App, conn: &mut Connection, rollout: &Rollout) -> Result<HashMap<MachineId, String>, DbError> {
-    let open = rollout_open(conn).await?;
-    let (seen, limits) = look(app, conn, &open, rollout).await?;
-    let found = hindrances(rollout, &seen, &limits, app.clock.now());
-    Ok(found.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect())
-}
-
 /// True where nothing is in flight and yet something happens at a moment that no poke announces: a soak ends, an hour
 /// comes.
 fn waits_for_a_moment(rollout: &Rollout) -> bool {
     matches!(rollout.state, RolloutState::Running | RolloutState::Scheduled)
-}
-
-/// How other rollouts have the machines of `rollout`.
-fn elsewhere(open: &[Rollout], rollout: &Rollout) -> HashMap<MachineId, Elsewhere> {
-    let mut found = HashMap::new();
-    for other in open.iter().filter(|other| other.id < rollout.id) {
-        for machine in other.machines.iter().filter(|machine| machine.phase.kind().is_in_flight()) {
-            found.insert(machine.machine, Elsewhere::Older(other.id));
-        }
-    }
-    // The newest has the last word.
-    for other in open.iter().filter(|other| other.id > rollout.id && other.cancel_requested_at.is_none()) {
-        for machine in other.machines.iter().filter(|machine| !machine.phase.kind().is_final()) {
-            found.insert(machine.machine, Elsewhere::Newer(other.id));
-        }
-    }
-    found
 }
 
 /// Writes down all steps in one transaction, then starts the calls.

@@ -14,6 +14,7 @@ use crate::ids::SpaceId;
 use crate::model::{Address, NewEnvironment, NewMachine, NewPackage};
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_cancel, rollout_hand};
+use crate::rollout::look::why;
 use crate::rollout::state::{Command, Deadlines, RolloutMachine};
 use crate::rollout::strategy::Amount;
 use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};

@@ -29,7 +29,7 @@ use crate::ids::{RolloutId, SpaceId};
 use crate::rollout::care::waits_for_hour;
 use crate::rollout::gate::FAILED_MACHINES_MAX;
 use crate::rollout::hands::{Hand, Who, rollout_cancel, rollout_hand};
-use crate::rollout::orchestrator::why;
+use crate::rollout::look::why;
 use crate::rollout::state::Rollout;
 use crate::rollout::undo::{Undo, rollout_undo, rollout_undo_ask};
 use crate::sequel::may_have_sequel;

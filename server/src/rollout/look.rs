@@ -1,0 +1,165 @@
+//! What the planner asks of the database. Read once for all open rollouts of a turn: only what they need, in a number of
+//! statements that does not grow with the number of rollouts that share their machines.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use contract::Version;
+
+use super::calendar::{Calendar, Closed};
+use super::hindrance::Hold;
+use super::plan::{Elsewhere, Limits, Observation, hindrances};
+use super::state::{Deadlines, Rollout};
+use super::strategy::{Candidate, role_sizes};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::environments::environment_list;
+use crate::db::facts::facts_of;
+use crate::db::machine_holds::hold_list;
+use crate::db::machines::{machine_role_sizes, machine_some};
+use crate::db::maintenance::calendar_load;
+use crate::db::rollouts::{generation_issued, rollout_open, rollout_packages};
+use crate::db::version_failures::{version_failures, version_failures_by_runtime};
+use crate::db::{Connection, DbError};
+use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
+use crate::model::{Facts, Machine};
+
+/// What is known of the machines of some rollouts, at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    machines: HashMap<MachineId, Machine>,
+    facts: HashMap<MachineId, Facts>,
+    holds: HashMap<MachineId, Hold>,
+    disabled: HashSet<EnvironmentId>,
+    failures: HashMap<Version, Failures>,
+    runtimes: HashMap<RolloutId, Vec<String>>,
+    role_sizes: HashMap<(EnvironmentId, String), usize>,
+    issued_generation: u64,
+    deadlines: Deadlines,
+    calendars: HashMap<SpaceId, Calendar>,
+    now: Timestamp,
+}
+
+/// Where a version failed and was not released since.
+#[derive(Debug)]
+struct Failures {
+    /// How, on each machine.
+    on: HashMap<MachineId, String>,
+    /// On how many machines of each runtime.
+    by_runtime: HashMap<String, usize>,
+}
+
+impl Snapshot {
+    /// Reads what is known of the machines of `rollouts`.
+    pub async fn read(app: &App, conn: &mut Connection, rollouts: &[Rollout]) -> Result<Self, DbError> {
+        let ids: BTreeSet<MachineId> =
+            rollouts.iter().flat_map(|rollout| &rollout.machines).map(|m| m.machine).collect();
+        let ids: Vec<MachineId> = ids.into_iter().collect();
+        let spaces: BTreeSet<SpaceId> = rollouts.iter().map(|rollout| rollout.space).collect();
+        let mut known = Self {
+            machines: machine_some(conn, &ids).await?.into_iter().map(|machine| (machine.id, machine)).collect(),
+            facts: facts_of(conn, &ids).await?,
+            holds: HashMap::new(),
+            disabled: HashSet::new(),
+            failures: HashMap::new(),
+            runtimes: HashMap::new(),
+            role_sizes: HashMap::new(),
+            issued_generation: generation_issued(conn).await?,
+            deadlines: app.rollout,
+            calendars: HashMap::new(),
+            now: app.clock.now(),
+        };
+        for space in spaces {
+            let environments = environment_list(conn, space).await?;
+            known.disabled.extend(environments.into_iter().filter(|e| e.is_disabled).map(|e| e.id));
+            known.holds.extend(hold_list(conn, space, known.now).await?);
+            known.calendars.insert(space, calendar_load(conn, space, known.now).await?);
+            if rollouts.iter().any(|rollout| rollout.space == space && limits_roles(rollout)) {
+                known.role_sizes.extend(machine_role_sizes(conn, space).await?);
+            }
+        }
+        for rollout in rollouts {
+            let packages = rollout_packages(conn, rollout.id).await?;
+            known.runtimes.insert(rollout.id, packages.into_iter().map(|package| package.runtime).collect());
+            if !known.failures.contains_key(&rollout.target) {
+                let on = version_failures(conn, &rollout.target).await?;
+                let by_runtime = version_failures_by_runtime(conn, &rollout.target).await?;
+                known.failures.insert(rollout.target.clone(), Failures { on, by_runtime });
+            }
+        }
+        Ok(known)
+    }
+
+    /// Everything that the planner asks of one of the rollouts that this was read for. `open` are all that are open.
+    pub fn look(&self, open: &[Rollout], rollout: &Rollout) -> (HashMap<MachineId, Observation>, Limits) {
+        let failures = self.failures.get(&rollout.target);
+        let limits = Limits {
+            deadlines: self.deadlines,
+            issued_generation: self.issued_generation,
+            runtimes: self.runtimes.get(&rollout.id).cloned().unwrap_or_default(),
+            failed_on: failures.map(|failures| failures.by_runtime.clone()).unwrap_or_default(),
+            role_sizes: if limits_roles(rollout) { self.role_sizes.clone() } else { HashMap::new() },
+        };
+        let elsewhere = elsewhere(open, rollout);
+        let calendar = self.calendars.get(&rollout.space);
+        // Most machines share their environments with many others.
+        let mut closed: HashMap<Vec<EnvironmentId>, Option<Closed>> = HashMap::new();
+        let mut observe = |id: MachineId| {
+            let machine = self.machines.get(&id).filter(|machine| machine.space == rollout.space)?;
+            let observation = Observation {
+                withdrawn: machine.is_disabled || machine.environments.iter().all(|e| self.disabled.contains(e)),
+                facts: self.facts.get(&id).cloned(),
+                elsewhere: elsewhere.get(&id).copied(),
+                call_under_way: false,
+                closed: closed
+                    .entry(machine.environments.clone())
+                    .or_insert_with_key(|ids| calendar.and_then(|calendar| calendar.closed(ids, self.now)))
+                    .clone(),
+                hold: self.holds.get(&id).cloned(),
+                failed_before: failures.and_then(|failures| failures.on.get(&id).cloned()),
+                groups: if limits_roles(rollout) { groups(machine) } else { Vec::new() },
+            };
+            Some((id, observation))
+        };
+        (rollout.machines.iter().filter_map(|machine| observe(machine.machine)).collect(), limits)
+    }
+}
+
+/// Why each machine of a rollout that waits does so, in words: what the planner itself would say now.
+pub async fn why(app: &App, conn: &mut Connection, rollout: &Rollout) -> Result<HashMap<MachineId, String>, DbError> {
+    let open = rollout_open(conn).await?;
+    let known = Snapshot::read(app, conn, std::slice::from_ref(rollout)).await?;
+    let (seen, limits) = known.look(&open, rollout);
+    let found = hindrances(rollout, &seen, &limits, app.clock.now());
+    Ok(found.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect())
+}
+
+fn limits_roles(rollout: &Rollout) -> bool {
+    rollout.strategy.max_percent_of_role.is_some()
+}
+
+/// Each role of a machine in each of its environments.
+fn groups(machine: &Machine) -> Vec<(EnvironmentId, String)> {
+    let candidate = Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() };
+    role_sizes([&candidate].into_iter()).into_keys().collect()
+}
+
+/// How other rollouts have the machines of `rollout`.
+fn elsewhere(open: &[Rollout], rollout: &Rollout) -> HashMap<MachineId, Elsewhere> {
+    let mut found = HashMap::new();
+    for other in open.iter().filter(|other| other.id < rollout.id) {
+        for machine in other.machines.iter().filter(|machine| machine.phase.kind().is_in_flight()) {
+            found.insert(machine.machine, Elsewhere::Older(other.id));
+        }
+    }
+    // The newest has the last word.
+    for other in open.iter().filter(|other| other.id > rollout.id && other.cancel_requested_at.is_none()) {
+        for machine in other.machines.iter().filter(|machine| !machine.phase.kind().is_final()) {
+            found.insert(machine.machine, Elsewhere::Newer(other.id));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

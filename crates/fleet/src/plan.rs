@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
     let limits = Limits {
         deadlines: Deadlines::default(),
         issued_generation: 0,
-        runtimes: vec!["linux-x64".to_owned()],
+        packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
         failed_on: HashMap::new(),
         role_sizes: HashMap::new(),
     };

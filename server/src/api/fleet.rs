@@ -7,11 +7,15 @@ use contract::Version;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::facts::{facts_get, facts_list};
+use crate::db::machine_holds::{hold_get, hold_list};
 use crate::db::machines::{machine_get, machine_list};
 use crate::db::rollouts::{rollout_in_flight, rollout_machines_live};
 use crate::error::ApiError;
 use crate::ids::{MachineId, RolloutId, SpaceId};
 use crate::model::{Contact, Facts, Health, Machine, VersionState};
+use crate::rollout::hindrance::Hold;
+use crate::rollout::look::whys;
+use crate::rollout::why::Why;
 
 /// A machine beside what is known of it.
 #[derive(Clone, Debug)]
@@ -21,6 +25,10 @@ pub(super) struct Seen {
     /// The rollout that has it in flight.
     pub rollout: Option<RolloutId>,
     pub version: VersionState,
+    /// A person said that it is not to be upgraded.
+    pub hold: Option<Hold>,
+    /// Why it is not upgraded.
+    pub why: Why,
 }
 
 /// All machines of a space, by name.
@@ -34,11 +42,16 @@ pub(super) async fn fleet(app: &App, space: SpaceId) -> Result<Vec<Seen>, ApiErr
         .filter(|(_, place)| place.machine.phase.kind().is_in_flight())
         .map(|(id, place)| (id, place.rollout))
         .collect();
+    let mut holds = hold_list(&mut conn, space, app.now()).await?;
+    let known: Vec<_> = machines.iter().map(|machine| (machine, facts.get(&machine.id))).collect();
+    let mut whys = whys(app, &mut conn, space, &known).await?;
     let see = |machine: Machine| {
         let facts = facts.remove(&machine.id);
         let rollout = in_flight.remove(&machine.id);
         let version = version_state(app, facts.as_ref());
-        Seen { machine, facts, rollout, version }
+        let hold = holds.remove(&machine.id);
+        let why = whys.remove(&machine.id).unwrap_or(Why::NeverAsked);
+        Seen { machine, facts, rollout, version, hold, why }
     };
     Ok(machines.into_iter().map(see).collect())
 }
@@ -51,7 +64,9 @@ pub(super) async fn seen(app: &App, space: SpaceId, id: MachineId) -> Result<See
     let facts = facts_get(&mut conn, id).await?;
     let rollout = rollout_in_flight(&mut conn, id).await?;
     let version = version_state(app, facts.as_ref());
-    Ok(Seen { machine, facts, rollout, version })
+    let hold = hold_get(&mut conn, id, app.now()).await?;
+    let why = whys(app, &mut conn, space, &[(&machine, facts.as_ref())]).await?.remove(&id).unwrap_or(Why::NeverAsked);
+    Ok(Seen { machine, facts, rollout, version, hold, why })
 }
 
 fn version_state(app: &App, facts: Option<&Facts>) -> VersionState {
@@ -88,6 +103,19 @@ impl Seen {
 
     pub(super) fn can_be_upgraded(&self) -> bool {
         self.version == VersionState::UpgradeAvailable
+    }
+
+    /// True where an upgrade would be begun if somebody asked for it, as soon as the machine can be reached.
+    pub(super) fn upgrade_is_suggested(&self) -> bool {
+        let stays = matches!(
+            self.why,
+            Why::Hindered { .. }
+                | Why::Unsupervised
+                | Why::Disabled
+                | Why::EnvironmentsDisabled
+                | Why::Upgrading { .. }
+        );
+        self.can_be_upgraded() && self.hold.is_none() && !stays
     }
 
     /// Everything in one sentence, with the age of what is known.

@@ -37,6 +37,7 @@ pub(super) fn resource(seen: &Seen, now: Timestamp) -> Value {
         "HasLatestCalamari": true,
         "StatusSummary": seen.summary(now),
         "Cloned": seen.facts.as_ref().and_then(|facts| facts.instances.clone_sentence()).map(|how| sentence(&how)),
+        "UpgradeState": { "Code": seen.why.code(), "Message": sentence(&seen.why.to_string()) },
         "IsInProcess": seen.rollout.is_some(),
         "Endpoint": endpoint(&machine.address, machine.thumbprint, Some(seen)),
         "OperatingSystem": report.map(|report| report.os.as_str()),
@@ -70,18 +71,17 @@ pub(super) fn discovered(address: &Address, thumbprint: contract::Thumbprint) ->
 }
 
 fn endpoint(address: &Address, thumbprint: contract::Thumbprint, seen: Option<&Seen>) -> Value {
-    let can_be_upgraded = seen.is_some_and(Seen::can_be_upgraded);
     json!({
         "CommunicationStyle": COMMUNICATION_STYLE,
         "Uri": address.uri(),
         "Thumbprint": thumbprint.to_string(),
         "ProxyId": null,
         "TentacleVersionDetails": {
-            "UpgradeLocked": false,
+            "UpgradeLocked": seen.is_some_and(|seen| seen.hold.is_some()),
             "Version": seen.and_then(Seen::reported_version).map(ToString::to_string),
-            "UpgradeSuggested": can_be_upgraded,
+            "UpgradeSuggested": seen.is_some_and(Seen::upgrade_is_suggested),
             "UpgradeRequired": false,
-            "UpgradeAvailable": can_be_upgraded,
+            "UpgradeAvailable": seen.is_some_and(Seen::can_be_upgraded),
         },
         "Links": {},
     })

@@ -17,6 +17,7 @@ use super::tasks;
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::DbError;
+use crate::db::machine_holds::hold_get;
 use crate::db::machines::{machine_delete, machine_get, machine_insert, machine_list, machine_update};
 use crate::db::tasks::{TaskFilter, task_list};
 use crate::discovery::discover;
@@ -26,6 +27,7 @@ use crate::live::Change;
 use crate::model::machine::TENTACLE_PORT;
 use crate::model::{Address, Contact, Machine, NewMachine};
 use crate::rollout::create::Selection;
+use crate::rollout::hands::{Who, machine_hold, machine_release};
 use crate::tasks::task_create_health;
 
 /// The list.
@@ -157,6 +159,14 @@ struct EndpointBody {
     communication_style: Option<String>,
     uri: Option<String>,
     thumbprint: Option<String>,
+    tentacle_version_details: Option<VersionDetailsBody>,
+}
+
+/// What a client may change of a machine's version: whether it is to be upgraded.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct VersionDetailsBody {
+    upgrade_locked: Option<bool>,
 }
 
 /// What a client says of a machine. In an update, what is left out stays as it is.
@@ -173,6 +183,10 @@ struct MachineBody {
 }
 
 impl MachineBody {
+    fn upgrade_lock(&self) -> Option<bool> {
+        self.endpoint.as_ref()?.tentacle_version_details?.upgrade_locked
+    }
+
     fn read(self, old: Option<Machine>) -> Result<NewMachine, ApiError> {
         let endpoint = self.endpoint.unwrap_or_default();
         if let Some(style) = endpoint.communication_style.filter(|style| style != COMMUNICATION_STYLE) {
@@ -204,16 +218,18 @@ impl MachineBody {
 
 async fn create(
     State(app): State<App>,
-    _user: ApiUser,
+    ApiUser(user): ApiUser,
     Space(space): Space,
     Body(body): Body<MachineBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let lock = body.upgrade_lock();
     let new = body.read(None)?;
     let mut tx = app.db.write().await?;
     let machine = machine_insert(&mut tx, space, &new, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(machine.id));
     app.live.poke_health();
+    set_lock(&app, space, &user.username, machine.id, lock).await?;
     Ok((StatusCode::CREATED, Json(resource(&seen(&app, space, machine.id).await?, app.now()))))
 }
 
@@ -227,16 +243,31 @@ async fn update(
     let mut tx = app.db.write().await?;
     let old = machine_get(&mut tx, space, id).await?.ok_or_else(|| not_found(id))?;
     let before = (old.address.clone(), old.thumbprint);
+    let lock = body.upgrade_lock();
     let new = body.read(Some(old))?;
     let is_elsewhere = before != (new.address.clone(), new.thumbprint);
     machine_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(id));
+    set_lock(&app, space, &user.username, id, lock).await?;
     if is_elsewhere && !new.is_disabled {
         // What is known of it was seen at the old address.
         task_create_health(&app, space, &user.username, &Selection::Machines(vec![id]), None).await?;
     }
     Ok(Json(resource(&seen(&app, space, id).await?, app.now())))
+}
+
+/// The lock is a hold without an end. A machine that is held is locked already, whoever holds it; to unlock it is to take
+/// its hold away.
+async fn set_lock(app: &App, space: SpaceId, who: &str, id: MachineId, lock: Option<bool>) -> Result<(), ApiError> {
+    let is_held = hold_get(&mut *app.db.read().await?, id, app.now()).await?.is_some();
+    let who = Who { name: who, why: "locked through the REST API" };
+    match lock {
+        Some(true) if !is_held => machine_hold(app, space, id, who, None).await?,
+        Some(false) if is_held => machine_release(app, space, id, Who { why: "", ..who }).await?,
+        Some(_) | None => {}
+    }
+    Ok(())
 }
 
 async fn remove(

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod environments;
 pub mod facts;
+pub mod machine_events;
 pub mod machine_holds;
 pub mod machines;
 pub mod maintenance;

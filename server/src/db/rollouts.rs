@@ -1,6 +1,7 @@
 //! Rollouts and their machines. The rows of a rollout are written when it is made; from then on by the orchestrator.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use contract::{Sha256, Version};
 use sqlx::FromRow;
@@ -256,21 +257,50 @@ pub async fn rollout_machines_live(
     conn: &mut Connection,
     space: SpaceId,
 ) -> Result<HashMap<MachineId, Place>, DbError> {
+    Ok(places_live(&rollout_open(conn).await?, space))
+}
+
+/// See [`rollout_machines_live`]; `open` are the open rollouts, oldest first.
+pub fn places_live(open: &[Rollout], space: SpaceId) -> HashMap<MachineId, Place> {
     let mut live: HashMap<MachineId, Place> = HashMap::new();
-    for rollout in rollout_open(conn).await?.into_iter().filter(|rollout| rollout.space == space) {
-        for machine in rollout.machines {
+    for rollout in open.iter().filter(|rollout| rollout.space == space) {
+        for machine in &rollout.machines {
             // A rollout that is over stays open for what it still waits for, and for nothing else.
             if rollout.state.is_completed() && machine.phase.kind().is_final() {
                 continue;
             }
             let at_it = |machine: &RolloutMachine| machine.phase.kind().is_in_flight();
-            if live.get(&machine.machine).is_none_or(|other| !at_it(&other.machine) || at_it(&machine)) {
+            if live.get(&machine.machine).is_none_or(|other| !at_it(&other.machine) || at_it(machine)) {
                 let target = machine.target(&rollout.target).clone();
-                live.insert(machine.machine, Place { rollout: rollout.id, target, machine });
+                live.insert(machine.machine, Place { rollout: rollout.id, target, machine: machine.clone() });
             }
         }
     }
-    Ok(live)
+    live
+}
+
+/// For each machine of a space its place in the last rollout that did anything with it, or was meant to.
+pub async fn rollout_machines_last(
+    conn: &mut Connection,
+    space: SpaceId,
+) -> Result<HashMap<MachineId, Place>, DbError> {
+    let sql = "SELECT m.*, r.target_version FROM rollouts r JOIN rollout_machines m ON m.rollout_id = r.id
+         WHERE r.space_id = $1 AND m.phase <> 'Cancelled'
+         AND NOT EXISTS (SELECT 1 FROM rollout_machines n WHERE n.machine_id = m.machine_id
+             AND n.rollout_id > m.rollout_id AND n.phase <> 'Cancelled')";
+    let rows: Vec<PlaceRow> = sqlx::query_as(sql).bind(space).fetch_all(conn).await?;
+    rows.into_iter().map(PlaceRow::read).collect()
+}
+
+/// How long it took to send the package and to install it until the version was proven: of the last machines that were
+/// upgraded and of which that was measured, at most `limit`.
+pub async fn rollout_durations(conn: &mut Connection, limit: u32) -> Result<Vec<(Duration, Duration)>, DbError> {
+    let sql = "SELECT commanded_at - begun_at, phase_since - commanded_at FROM rollout_machines
+               WHERE phase = 'Upgraded' AND commanded_at >= begun_at AND phase_since >= commanded_at
+               ORDER BY phase_since DESC LIMIT $1";
+    let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(limit).fetch_all(conn).await?;
+    let span = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+    Ok(rows.into_iter().map(|(sent, installed)| (span(sent), span(installed))).collect())
 }
 
 /// For each machine of a space whose last rollout lost it and is over, its place in that. A rollout that was cancelled
@@ -285,13 +315,7 @@ pub async fn rollout_machines_lost(
          AND NOT EXISTS (SELECT 1 FROM rollout_machines n WHERE n.machine_id = m.machine_id
              AND n.rollout_id > m.rollout_id AND n.phase <> 'Cancelled')";
     let rows: Vec<PlaceRow> = sqlx::query_as(sql).bind(space).fetch_all(conn).await?;
-    let place = |row: PlaceRow| {
-        let (rollout, target) = (row.rollout_id, read_version(&row.target_version)?);
-        let machine = row.machine.read()?;
-        let target = machine.target(&target).clone();
-        Ok((machine.machine, Place { rollout, target, machine }))
-    };
-    rows.into_iter().map(place).collect()
+    rows.into_iter().map(PlaceRow::read).collect()
 }
 
 /// The rollout that undoes this one. One that was cancelled, or was itself undone, is none.
@@ -352,6 +376,8 @@ pub async fn rollout_machine_update(
     let done = sqlx::query(
         "UPDATE rollout_machines SET phase = $4, detail = $5, phase_since = $6, deadline_at = $7, attempt = $8,
                 from_version = $9, tried_at = $10, was_away = $11, forgiven_at = $12, previous_version = $13,
+                begun_at = CASE WHEN $4 = 'Checking' AND phase <> 'Checking' THEN $6 ELSE begun_at END,
+                commanded_at = CASE WHEN $4 = 'Installing' AND phase <> 'Installing' THEN $6 ELSE commanded_at END,
                 revision = revision + 1
          WHERE rollout_id = $1 AND machine_id = $2 AND revision = $3",
     )
@@ -510,6 +536,15 @@ impl Row {
             revision: self.revision,
             machines: machines.into_iter().map(MachineRow::read).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl PlaceRow {
+    fn read(self) -> Result<(MachineId, Place), DbError> {
+        let (rollout, target) = (self.rollout_id, read_version(&self.target_version)?);
+        let machine = self.machine.read()?;
+        let target = machine.target(&target).clone();
+        Ok((machine.machine, Place { rollout, target, machine }))
     }
 }
 

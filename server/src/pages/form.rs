@@ -10,6 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde::de::DeserializeOwned;
 
 use super::error_page;
+use crate::clock::Timestamp;
+use crate::error::ApiError;
 
 /// The fields of a form or of an address, in the order they came.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +54,19 @@ impl From<Vec<(String, String)>> for Fields {
     fn from(fields: Vec<(String, String)>) -> Self {
         Self(fields)
     }
+}
+
+/// A moment as a browser's field for date and time sends it, in UTC; `None` where it is empty.
+pub fn moment(text: &str) -> Result<Option<Timestamp>, ApiError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // Seconds are left out where they are zero.
+    let seconds = if text.len() <= "2026-11-23T22:00".len() { ":00" } else { "" };
+    let moment = Timestamp::from_rfc3339(&format!("{text}{seconds}Z"));
+    let wrong = || ApiError::bad_request(format!("\"{text}\" is no moment: write one like 2026-11-23T22:00, in UTC."));
+    moment.map(Some).ok_or_else(wrong)
 }
 
 /// The fields of the body.
@@ -104,6 +119,15 @@ fn nothing_there(parts: &Parts) -> Response {
 mod tests {
     use super::*;
     use crate::ids::EnvironmentId;
+
+    #[test]
+    fn a_moment_is_read_with_and_without_seconds() {
+        let at = Timestamp::from_rfc3339("2026-11-23T22:00:00Z");
+        assert_eq!(moment("2026-11-23T22:00").unwrap(), at);
+        assert_eq!(moment(" 2026-11-23T22:00:00 ").unwrap(), at);
+        assert_eq!(moment("").unwrap(), None);
+        assert!(moment("tomorrow").unwrap_err().message.contains("no moment"));
+    }
 
     #[test]
     fn fields_may_come_several_times() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use contract::{Rejection, Version};
 
 use super::absent::Offline;
+use super::hindrance::{no_room, room_lacks};
 use super::phase::{Command, Phase, PhaseKind, SkipReason, WaitReason};
 use super::plan::{Action, Elsewhere, Limits, Observation};
 use super::settle::{interrupted, is_long_untried, is_watched};
@@ -117,7 +118,7 @@ impl Context<'_> {
     }
 
     /// What to do with a machine that answered when its turn came.
-    fn begin(&self, machine: &RolloutMachine, report: &Report) -> Phase {
+    pub fn begin(&self, machine: &RolloutMachine, report: &Report) -> Phase {
         let target = self.target(machine);
         if report.version == *target {
             return arrived(machine, report);
@@ -125,13 +126,16 @@ impl Context<'_> {
         if report.version > *target {
             return Phase::Skipped(SkipReason::Newer { version: report.version.to_string() });
         }
-        if !self.limits.runtimes.contains(&report.runtime) {
+        if !self.limits.packages.contains_key(&report.runtime) {
             return Phase::Skipped(SkipReason::NoPackage { runtime: report.runtime.clone() });
         }
         match (unsupervised(report), report.problems.first()) {
             (Some(failed), _) => failed,
             (None, Some(problem)) => Phase::Waiting(WaitReason::Unwell { reason: problem.clone() }),
-            (None, None) => Phase::Uploading,
+            (None, None) => match room_lacks(report, target, &self.limits.packages) {
+                Some((free, needed)) => Phase::Waiting(WaitReason::Unwell { reason: no_room(free, needed) }),
+                None => Phase::Uploading,
+            },
         }
     }
 

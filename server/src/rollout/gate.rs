@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::ahead::Ahead;
 use super::calendar::Closed;
-use super::hindrance::{Hindrance, Hold};
+use super::hindrance::{Hindrance, Hold, room_lacks};
 use super::phase::{Phase, PhaseKind, WaitReason};
 use super::plan::{Action, Elsewhere, Limits, Observation};
 use super::state::{Rollout, RolloutMachine, RolloutState};
@@ -67,7 +67,9 @@ impl<'a> Gate<'a> {
     pub fn recall(&self, ahead: &mut Ahead) {
         for at in 0..ahead.rollout.machines.len() {
             let machine = &ahead.rollout.machines[at];
-            let held = |seen: &Observation| matches!(self.outside(machine, seen), Some(Hindrance::VersionHeld { .. }));
+            let held = |seen: &Observation| {
+                matches!(self.outside(ahead.rollout, machine, seen), Some(Hindrance::VersionHeld { .. }))
+            };
             if ahead.is_only_begun(at) && self.observations.get(&machine.machine).is_some_and(held) {
                 ahead.set(at, Phase::Waiting(WaitReason::Turn));
             }
@@ -82,12 +84,15 @@ impl<'a> Gate<'a> {
     }
 
     /// What keeps a waiting machine from beginning now; `None` where nothing does, or where it does not wait.
-    pub fn hindrance(&self, ahead: &Ahead, at: usize) -> Option<Hindrance> {
+    /// `blocked` is what [`Gate::blocked`] says: the same for all.
+    pub fn hindrance(&self, ahead: &Ahead, at: usize, blocked: Option<&Blocked>) -> Option<Hindrance> {
         if !matches!(ahead.phase(at), Phase::Waiting(_)) {
             return None;
         }
         let own = self.own(ahead, at);
-        own.or_else(|| Self::of_rollout(ahead)).or_else(|| self.of_wave(ahead, at)).or_else(|| self.full(ahead, at))
+        own.or_else(|| Self::of_rollout(ahead))
+            .or_else(|| Self::of_wave(ahead, at, blocked))
+            .or_else(|| self.full(ahead, at))
     }
 
     /// What lies in the machine itself, whatever the rollout does.
@@ -96,7 +101,7 @@ impl<'a> Gate<'a> {
         let Some(seen) = self.observations.get(&machine.machine).filter(|seen| !seen.withdrawn) else {
             return Some(Hindrance::Withdrawn);
         };
-        if let Some(hindrance) = self.outside(machine, seen) {
+        if let Some(hindrance) = self.outside(ahead.rollout, machine, seen) {
             return Some(hindrance);
         }
         match seen.elsewhere {
@@ -136,7 +141,7 @@ impl<'a> Gate<'a> {
     }
 
     /// What a person has to take away, or the machine's own people.
-    fn outside(&self, machine: &RolloutMachine, seen: &Observation) -> Option<Hindrance> {
+    fn outside(&self, rollout: &Rollout, machine: &RolloutMachine, seen: &Observation) -> Option<Hindrance> {
         if let Some(how) = seen.facts.as_ref().and_then(|facts| facts.instances.clone_sentence()) {
             return Some(Hindrance::Cloned { how });
         }
@@ -153,8 +158,12 @@ impl<'a> Gate<'a> {
         let runtime = self.runtime(machine.machine)?;
         let before = self.limits.failed_on.get(runtime).copied().unwrap_or(0);
         let machines = before + self.failing_on.get(runtime).copied().unwrap_or(0);
-        let is_held = machines >= FAILED_MACHINES_MAX;
-        is_held.then(|| Hindrance::VersionHeld { runtime: runtime.to_owned(), machines })
+        if machines >= FAILED_MACHINES_MAX {
+            return Some(Hindrance::VersionHeld { runtime: runtime.to_owned(), machines });
+        }
+        let report = seen.facts.as_ref()?.report.as_ref()?;
+        let lacks = room_lacks(report, &rollout.target, &self.limits.packages);
+        lacks.map(|(free, needed)| Hindrance::NoRoom { free, needed })
     }
 
     fn of_rollout(ahead: &Ahead) -> Option<Hindrance> {
@@ -169,14 +178,13 @@ impl<'a> Gate<'a> {
         }
     }
 
-    fn of_wave(&self, ahead: &Ahead, at: usize) -> Option<Hindrance> {
+    fn of_wave(ahead: &Ahead, at: usize, blocked: Option<&Blocked>) -> Option<Hindrance> {
         let wave = ahead.rollout.machines[at].wave;
         if wave <= ahead.open_wave {
             return None;
         }
-        let blocked = self.blocked(ahead);
         Some(match blocked.filter(|_| wave == ahead.open_wave + 1) {
-            Some(Blocked::Soaking { until }) => Hindrance::Soaking { wave, until },
+            Some(Blocked::Soaking { until }) => Hindrance::Soaking { wave, until: *until },
             Some(Blocked::Person) => Hindrance::AwaitsPerson { wave },
             Some(Blocked::Unsettled) | None => Hindrance::WaveClosed { wave, open: ahead.open_wave },
         })
@@ -206,7 +214,7 @@ impl<'a> Gate<'a> {
     }
 
     /// What keeps the wave after the open one closed; `None` where it may open.
-    fn blocked(&self, ahead: &Ahead) -> Option<Blocked> {
+    pub fn blocked(&self, ahead: &Ahead) -> Option<Blocked> {
         let next = ahead.rollout.waves.get(ahead.open_wave + 1)?;
         let done = &ahead.waves[ahead.open_wave];
         if done.in_flight > 0 || done.watched > 0 || self.will_start_in(ahead, ahead.open_wave) {
@@ -237,7 +245,7 @@ impl<'a> Gate<'a> {
             Phase::Waiting(_) => {
                 let seen = self.observations.get(&machine.machine);
                 let never = |seen: &Observation| Self::closed(ahead, seen).is_some_and(|c| c.opens().is_none());
-                seen.is_none_or(|seen| self.outside(machine, seen).is_none() && !never(seen))
+                seen.is_none_or(|seen| self.outside(ahead.rollout, machine, seen).is_none() && !never(seen))
             }
             _ => false,
         }
@@ -319,7 +327,7 @@ impl<'a> Gate<'a> {
 }
 
 /// Why the wave after the open one is closed.
-enum Blocked {
+pub(super) enum Blocked {
     /// Machines of the open wave are under way or will be.
     Unsettled,
     /// The open wave must soak.

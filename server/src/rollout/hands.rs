@@ -14,6 +14,7 @@ use super::state::{Rollout, RolloutState};
 use super::strategy::Strategy;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::db::machine_events::machine_event_insert;
 use crate::db::machine_holds::{hold_delete, hold_put};
 use crate::db::machines::machine_get;
 use crate::db::rollout_events::{NewEvent, event_insert};
@@ -134,6 +135,9 @@ pub async fn machine_hold(
     machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
     let hold = Hold { reason, by: who.name.to_owned(), since: app.clock.now(), until };
     hold_put(&mut tx, id, &hold).await?;
+    let ends = until.map(|until| format!(" until {}", until.minutes())).unwrap_or_default();
+    let line = format!("{} holds it{ends}: {}", who.name, hold.reason);
+    machine_event_insert(&mut tx, id, hold.since, who.name, "Hold", &line).await?;
     tx.commit().await.map_err(DbError::from)?;
     tracing::info!(machine.id = %id, by = who.name, reason = hold.reason, "a machine is held");
     app.live.tell(Change::Machine(id));
@@ -146,6 +150,12 @@ pub async fn machine_release(app: &App, space: SpaceId, id: MachineId, who: Who<
     let mut tx = app.db.write().await?;
     machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
     let was_held = hold_delete(&mut tx, id).await?;
+    if was_held {
+        let why: String = who.why.trim().chars().take(WHY_MAX).collect();
+        let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let line = format!("{} takes the hold away{because}", who.name);
+        machine_event_insert(&mut tx, id, app.clock.now(), who.name, "Release", &line).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     if was_held {
         tracing::info!(machine.id = %id, by = who.name, "a machine is no longer held");

@@ -1,12 +1,15 @@
 //! What keeps a machine of a rollout from beginning, in words. Pure.
 
+use std::collections::HashMap;
 use std::fmt;
 
+use contract::Version;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Closed;
 use crate::clock::Timestamp;
 use crate::ids::RolloutId;
+use crate::model::Report;
 
 /// Somebody said that a machine is not to be upgraded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +22,14 @@ pub struct Hold {
     pub since: Timestamp,
     /// Until when; `None` for as long as nobody takes it away.
     pub until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Who holds it, until when and why.
+    pub fn sentence(&self) -> String {
+        let until = self.until.map(|until| format!(" until {}", until.minutes())).unwrap_or_default();
+        format!("{} holds it{until}: {}", self.by, self.reason)
+    }
 }
 
 /// The first thing that keeps a waiting machine from beginning. What lies in the machine itself comes before what lies in
@@ -45,6 +56,13 @@ pub enum Hindrance {
         runtime: String,
         /// How many.
         machines: usize,
+    },
+    /// Its disk has no room for the package.
+    NoRoom {
+        /// What is free, in bytes.
+        free: u64,
+        /// What is needed, in bytes.
+        needed: u64,
     },
     /// Another rollout has it.
     Elsewhere {
@@ -121,18 +139,71 @@ pub enum Hindrance {
     },
 }
 
+impl Hindrance {
+    /// The moment at which it ends by itself; `None` where something has to happen first.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Held(hold) => hold.until,
+            Self::Resting { until, .. } | Self::Soaking { until, .. } => Some(*until),
+            Self::Scheduled { at } => Some(*at),
+            Self::Closed(closed) => closed.opens(),
+            _ => None,
+        }
+    }
+
+    /// The word on the wire.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Withdrawn => "Disabled",
+            Self::Cloned { .. } => "Cloned",
+            Self::Held(_) => "Held",
+            Self::FailedBefore { .. } => "FailedBefore",
+            Self::VersionHeld { .. } => "VersionHeld",
+            Self::NoRoom { .. } => "NoRoom",
+            Self::Elsewhere { .. } => "InAnotherRollout",
+            Self::Offline { .. } => "Offline",
+            Self::Resting { .. } => "Resting",
+            Self::Closed(_) => "Closed",
+            Self::CallUnderWay => "BeingLookedAt",
+            Self::Cancelled => "Cancelled",
+            Self::Scheduled { .. } => "Scheduled",
+            Self::Stopped { .. } => "Stopped",
+            Self::WaveClosed { .. } => "WaveClosed",
+            Self::Soaking { .. } => "Soaking",
+            Self::AwaitsPerson { .. } => "AwaitsPerson",
+            Self::OneFirst => "OneFirst",
+            Self::CapFull { .. } => "CapFull",
+            Self::TransfersFull { .. } => "TransfersFull",
+            Self::RoleFull { .. } => "RoleFull",
+        }
+    }
+}
+
+/// What a disk must hold for an upgrade, in sizes of the package: the package as it is sent, what it unpacks to (programs
+/// shrink to about a third), and as much again as a reserve for what else the machine writes meanwhile.
+const ROOM_PER_PACKAGE: u64 = 5;
+
+/// What is free and what is needed, in bytes, where a machine's disk cannot hold the package of its runtime. A version
+/// that is installed already needs no room; and a disk of which nothing is known is tried.
+pub(super) fn room_lacks(report: &Report, target: &Version, packages: &HashMap<String, u64>) -> Option<(u64, u64)> {
+    let needed = packages.get(&report.runtime)?.saturating_mul(ROOM_PER_PACKAGE);
+    // An agent that cannot tell says 0, and names that among its problems, for which it waits anyhow.
+    let lacks = report.free_disk_bytes > 0 && report.free_disk_bytes < needed && report.verdicts(target).is_none();
+    lacks.then_some((report.free_disk_bytes, needed))
+}
+
+/// The sentence for a disk without room.
+pub(super) fn no_room(free: u64, needed: u64) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    format!("its disk has {} MiB free, and the upgrade needs {} MiB; make room there", free >> 20, mib(needed))
+}
+
 impl fmt::Display for Hindrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Withdrawn => f.write_str("it was disabled or deleted"),
             Self::Cloned { how } => f.write_str(how),
-            Self::Held(hold) => {
-                write!(f, "{} holds it", hold.by)?;
-                if let Some(until) = hold.until {
-                    write!(f, " until {}", until.minutes())?;
-                }
-                write!(f, ": {}", hold.reason)
-            }
+            Self::Held(hold) => f.write_str(&hold.sentence()),
             Self::FailedBefore { reason } => {
                 write!(
                     f,
@@ -144,6 +215,7 @@ impl fmt::Display for Hindrance {
                 "this version failed on {machines} machines of {runtime} and is held for that platform until a person \
                  releases it"
             ),
+            Self::NoRoom { free, needed } => write!(f, "{}", no_room(*free, *needed)),
             Self::Elsewhere { other } => write!(f, "{other} is at it; it follows when that is done"),
             Self::Offline { reason } => write!(f, "it cannot be reached: {reason}"),
             Self::Resting { why, until } => write!(f, "{why}; it is looked at again at {}", until.minutes()),

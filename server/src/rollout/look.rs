@@ -10,6 +10,7 @@ use super::hindrance::Hold;
 use super::plan::{Elsewhere, Limits, Observation, hindrances};
 use super::state::{Deadlines, Rollout};
 use super::strategy::{Candidate, role_sizes};
+use super::why::{Known, Why};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
@@ -17,7 +18,7 @@ use crate::db::facts::facts_of;
 use crate::db::machine_holds::hold_list;
 use crate::db::machines::{machine_role_sizes, machine_some};
 use crate::db::maintenance::calendar_load;
-use crate::db::rollouts::{generation_issued, rollout_open, rollout_packages};
+use crate::db::rollouts::{generation_issued, places_live, rollout_machines_last, rollout_open, rollout_packages};
 use crate::db::version_failures::{version_failures, version_failures_by_runtime};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
@@ -31,7 +32,7 @@ pub struct Snapshot {
     holds: HashMap<MachineId, Hold>,
     disabled: HashSet<EnvironmentId>,
     failures: HashMap<Version, Failures>,
-    runtimes: HashMap<RolloutId, Vec<String>>,
+    packages: HashMap<RolloutId, HashMap<String, u64>>,
     role_sizes: HashMap<(EnvironmentId, String), usize>,
     issued_generation: u64,
     deadlines: Deadlines,
@@ -61,7 +62,7 @@ impl Snapshot {
             holds: HashMap::new(),
             disabled: HashSet::new(),
             failures: HashMap::new(),
-            runtimes: HashMap::new(),
+            packages: HashMap::new(),
             role_sizes: HashMap::new(),
             issued_generation: generation_issued(conn).await?,
             deadlines: app.rollout,
@@ -79,7 +80,7 @@ impl Snapshot {
         }
         for rollout in rollouts {
             let packages = rollout_packages(conn, rollout.id).await?;
-            known.runtimes.insert(rollout.id, packages.into_iter().map(|package| package.runtime).collect());
+            known.packages.insert(rollout.id, packages.into_iter().map(|p| (p.runtime, p.size)).collect());
             if !known.failures.contains_key(&rollout.target) {
                 let on = version_failures(conn, &rollout.target).await?;
                 let by_runtime = version_failures_by_runtime(conn, &rollout.target).await?;
@@ -95,7 +96,7 @@ impl Snapshot {
         let limits = Limits {
             deadlines: self.deadlines,
             issued_generation: self.issued_generation,
-            runtimes: self.runtimes.get(&rollout.id).cloned().unwrap_or_default(),
+            packages: self.packages.get(&rollout.id).cloned().unwrap_or_default(),
             failed_on: failures.map(|failures| failures.by_runtime.clone()).unwrap_or_default(),
             role_sizes: if limits_roles(rollout) { self.role_sizes.clone() } else { HashMap::new() },
         };
@@ -133,14 +134,63 @@ pub async fn why(app: &App, conn: &mut Connection, rollout: &Rollout) -> Result<
     Ok(found.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect())
 }
 
+/// Why each of some machines of a space is not upgraded.
+pub async fn whys(
+    app: &App,
+    conn: &mut Connection,
+    space: SpaceId,
+    machines: &[(&Machine, Option<&Facts>)],
+) -> Result<HashMap<MachineId, Why>, DbError> {
+    let now = app.clock.now();
+    let open = rollout_open(conn).await?;
+    let known = Snapshot::read(app, conn, &open).await?;
+    let mut places = rollout_machines_last(conn, space).await?;
+    places.extend(places_live(&open, space));
+    let mut found = HashMap::new();
+    for rollout in open.iter().filter(|rollout| rollout.space == space) {
+        let (seen, limits) = known.look(&open, rollout);
+        found.insert(rollout.id, hindrances(rollout, &seen, &limits, now));
+    }
+    let environments = environment_list(conn, space).await?;
+    let disabled: HashSet<EnvironmentId> = environments.iter().filter(|e| e.is_disabled).map(|e| e.id).collect();
+    let holds = hold_list(conn, space, now).await?;
+    let bundled = app.bundle.version();
+    let (failed, failed_on) = match bundled {
+        Some(version) => (version_failures(conn, version).await?, version_failures_by_runtime(conn, version).await?),
+        None => (HashMap::new(), HashMap::new()),
+    };
+    let packages = app.bundle.packages().iter().map(|package| (package.runtime.clone(), package.size)).collect();
+    let why_one = |(machine, facts): &(&Machine, Option<&Facts>)| {
+        let place = places.get(&machine.id);
+        let known = Known {
+            is_disabled: machine.is_disabled,
+            environments_are_disabled: machine.environments.iter().all(|e| disabled.contains(e)),
+            facts: *facts,
+            bundled,
+            packages: &packages,
+            hold: holds.get(&machine.id),
+            failed_before: failed.get(&machine.id).map(String::as_str),
+            failed_on: &failed_on,
+            place,
+            hindrance: place.and_then(|place| found.get(&place.rollout)?.get(&machine.id)),
+        };
+        (machine.id, super::why::why(&known))
+    };
+    Ok(machines.iter().map(why_one).collect())
+}
+
 fn limits_roles(rollout: &Rollout) -> bool {
     rollout.strategy.max_percent_of_role.is_some()
 }
 
 /// Each role of a machine in each of its environments.
 fn groups(machine: &Machine) -> Vec<(EnvironmentId, String)> {
-    let candidate = Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() };
-    role_sizes([&candidate].into_iter()).into_keys().collect()
+    groups_of(&Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() })
+}
+
+/// Each of its roles in each of its environments.
+pub(super) fn groups_of(candidate: &Candidate) -> Vec<(EnvironmentId, String)> {
+    role_sizes([candidate].into_iter()).into_keys().collect()
 }
 
 /// How other rollouts have the machines of `rollout`.

@@ -69,7 +69,13 @@ async fn only_what_the_open_rollouts_need_is_read_however_many_machines_there_ar
     let mut tx = test.db.write().await.unwrap();
     for id in &ids {
         let contact = Contact::Silent { reason: format!("no route to {id}") };
-        let facts = Facts { tried_at: test.now(), contact, contact_since: test.now(), report: None };
+        let facts = Facts {
+            tried_at: test.now(),
+            contact,
+            contact_since: test.now(),
+            report: None,
+            instances: Default::default(),
+        };
         facts_put(&mut tx, *id, &facts).await.unwrap();
     }
     let hold = Hold { reason: "audit".into(), by: "admin".into(), since: test.now(), until: None };

@@ -1,6 +1,6 @@
 //! Rollouts: one wish each to bring a set of machines to one Tentacle version.
 //!
-//! Invariant: `phase`, `strategy`, `absent`, `calendar`, `hindrance`, `state`, `plan`, `ahead`, `advance`, `gate` and `settle` are
+//! Invariant: `phase`, `strategy`, `absent`, `calendar`, `hindrance`, `state`, `plan`, `ahead`, `advance`, `gate`, `settle` and `why` are
 //! pure. They import no database, no network and no runtime, and read no clock.
 
 pub mod absent;
@@ -24,3 +24,4 @@ pub mod settle;
 pub mod state;
 pub mod strategy;
 pub mod undo;
+pub mod why;

@@ -3,7 +3,7 @@
 //!
 //! The portal may be killed at any line: what was written is true, and what was not written is planned again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,10 +6,11 @@ use contract::{Sha256, Thumbprint, Version};
 
 use super::*;
 use crate::db::environments::environment_insert;
-use crate::db::machines::machine_insert;
+use crate::db::facts::facts_list;
+use crate::db::machines::{machine_insert, machine_list};
 use crate::db::packages::package_insert;
 use crate::db::rollout_events::event_list;
-use crate::db::rollouts::rollout_get;
+use crate::db::rollouts::{rollout_durations, rollout_get};
 use crate::ids::SpaceId;
 use crate::model::{Address, NewEnvironment, NewMachine, NewPackage};
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
@@ -141,6 +142,10 @@ async fn every_machine_is_upgraded_commanded_once_and_confirmed() {
         assert_eq!(machine.orders[0].expected, old());
     }
     assert!(done.machines.iter().all(|machine| machine.from == Some(old())));
+    let measured = rollout_durations(&mut fixture.test.db.read().await.unwrap(), 3).await.unwrap();
+    assert_eq!(measured.len(), 3, "the last ones");
+    let proving_time = fixture.test.rollout.proving_time;
+    assert!(measured.iter().all(|(_, installing)| *installing >= proving_time), "{measured:?}");
     stop.cancel();
 }
 

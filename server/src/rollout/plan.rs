@@ -53,8 +53,8 @@ pub struct Limits {
     pub deadlines: Deadlines,
     /// The highest generation this portal ever issued.
     pub issued_generation: u64,
-    /// The runtimes that the rollout has packages for.
-    pub runtimes: Vec<String>,
+    /// The size in bytes of the package that the rollout has for each runtime.
+    pub packages: HashMap<String, u64>,
     /// On how many machines of each runtime the target failed, where nobody released it since.
     pub failed_on: HashMap<String, usize>,
     /// How many machines there are of each role in each environment; empty where the strategy does not ask for it.
@@ -175,8 +175,10 @@ pub fn hindrances(
 ) -> HashMap<MachineId, Hindrance> {
     let ahead = Ahead::of(rollout, now);
     let gate = Gate::new(&ahead, observations, limits);
+    let blocked = gate.blocked(&ahead);
     let machines = rollout.machines.iter().enumerate();
-    machines.filter_map(|(at, machine)| Some((machine.machine, gate.hindrance(&ahead, at)?))).collect()
+    let hindrance = |at| gate.hindrance(&ahead, at, blocked.as_ref());
+    machines.filter_map(|(at, machine)| Some((machine.machine, hindrance(at)?))).collect()
 }
 
 /// True where nobody of `rollout` may be commanded any more.

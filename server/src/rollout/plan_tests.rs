@@ -78,6 +78,8 @@ struct Fleet {
     calendar: Calendar,
     /// Where nothing is said, a machine's environment has its own number.
     environments: HashMap<MachineId, Vec<EnvironmentId>>,
+    /// Free disk in bytes, where it is known.
+    free: HashMap<MachineId, u64>,
 }
 
 impl Fleet {
@@ -129,7 +131,7 @@ impl Fleet {
             limits: Limits {
                 deadlines: Deadlines::default(),
                 issued_generation: 100,
-                runtimes: vec!["linux-x64".to_owned()],
+                packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
                 failed_on: HashMap::new(),
                 role_sizes: HashMap::new(),
             },
@@ -141,6 +143,7 @@ impl Fleet {
             groups: HashMap::new(),
             calendar: Calendar::default(),
             environments: HashMap::new(),
+            free: HashMap::new(),
         }
     }
 
@@ -202,7 +205,11 @@ impl Fleet {
 
     fn observe(&mut self, id: MachineId) {
         let tried_at = Timestamp(self.now);
-        let report = self.status(id);
+        let mut report = self.status(id);
+        if let (Some(report), Some(free)) = (&mut report, self.free.get(&id)) {
+            report.free_disk_bytes = *free;
+            report.installed.retain(|_| self.sims[&id].commanded_at.is_some());
+        }
         let contact = match report {
             Some(_) => Contact::Answered,
             None => Contact::Silent { reason: "no route".to_owned() },

@@ -24,6 +24,7 @@ use crate::db::policies::policy_put;
 use crate::db::rollouts::rollout_list;
 use crate::db::tasks::task_log;
 use crate::health::machine_check;
+use crate::ids::EnvironmentId;
 use crate::ids::SpaceId;
 use crate::model::{Address, LogEntry, NewEnvironment, NewMachine};
 use crate::rollout::automatic::on_start;
@@ -309,7 +310,7 @@ impl Stage {
         let mut conn = self.test.db.read().await.unwrap();
         let mut said = Vec::new();
         for rollout in rollouts.iter().filter(|rollout| rollout.machines.iter().any(|row| row.machine == id)) {
-            let reason = super::why(&self.test.app, &mut conn, rollout).await.unwrap().remove(&id);
+            let reason = crate::rollout::look::why(&self.test.app, &mut conn, rollout).await.unwrap().remove(&id);
             let row = rollout.machines.iter().find(|row| row.machine == id).unwrap();
             let reason = reason.unwrap_or_else(|| format!("{} {}", row.phase.kind(), row.phase.reason()));
             said.push(format!("? {name} in {}: {}", rollout.id, reason.trim().replace('\n', " / ")));

@@ -23,7 +23,7 @@ fn back(report: impl FnOnce(&mut Report)) -> (Rollout, HashMap<MachineId, Observ
         Facts { tried_at, contact, contact_since: tried_at, report: Some(told), instances: Instances::default() },
     );
     // None of these keeps a machine from going back.
-    fleet.limits.runtimes = Vec::new();
+    fleet.limits.packages.clear();
     fleet.limits.failed_on.insert("linux-x64".to_owned(), 9);
     fleet.failed_before.insert(id, "it crashed".to_owned());
     (fleet.rollout.clone(), fleet.seen(), fleet.limits)

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::db::machines::machine_delete;
+use crate::db::version_failures::version_failures;
 use crate::rollout::state::SkipReason;
 use crate::rollout::undo::{Undo, rollout_undo};
 

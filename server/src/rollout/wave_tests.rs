@@ -262,3 +262,32 @@ fn every_waiting_machine_that_does_not_begin_has_a_reason() {
         fleet.now += SECOND / 4;
     }
 }
+
+#[test]
+fn a_machine_without_room_is_not_begun_holds_nothing_up_and_follows_when_there_is_room() {
+    let mut fleet = Fleet::by(
+        Strategy { waves: vec![Wave::of(Members::Next(Amount::Number(1)))], ..Strategy::default() },
+        &[Nature::Good, Nature::Good],
+    );
+    fleet.free.insert(MachineId(1), 3 << 20);
+    fleet.observe(MachineId(1));
+    fleet.run(60);
+    assert_eq!((fleet.phase(1), fleet.phase(2)), (PhaseKind::Waiting, PhaseKind::Upgraded));
+    assert_eq!(fleet.rollout.machines[0].attempt, 0, "what is known is enough not to begin");
+    assert!(fleet.why(1).contains("3 MiB free, and the upgrade needs 5 MiB"), "{}", fleet.why(1));
+    assert_eq!(fleet.rollout.state, RolloutState::Completed);
+    fleet.free.insert(MachineId(1), 8 << 20);
+    fleet.observe(MachineId(1));
+    fleet.run(60);
+    assert_eq!(fleet.phase(1), PhaseKind::Upgraded);
+}
+
+#[test]
+fn a_machine_whose_disk_filled_up_since_waits_after_the_first_look() {
+    let mut fleet = Fleet::new(&[Nature::Good]);
+    fleet.free.insert(MachineId(1), 3 << 20);
+    fleet.run(60);
+    assert_eq!((fleet.phase(1), fleet.touched()), (PhaseKind::Waiting, 0));
+    assert_eq!(fleet.rollout.machines[0].attempt, 1, "from then on it is known");
+    assert_eq!(fleet.rollout.count(PhaseKind::is_failure), 0);
+}

@@ -459,7 +459,7 @@ impl World {
         Limits {
             deadlines: Deadlines::default(),
             issued_generation: self.generation,
-            runtimes: vec!["linux-x64".to_owned()],
+            packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
             failed_on: HashMap::from([("linux-x64".to_owned(), self.failed_before.len())]),
             role_sizes: HashMap::new(),
         }

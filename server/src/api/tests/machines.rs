@@ -1,6 +1,7 @@
 //! Environments and machines.
 
 use super::*;
+use crate::db::machine_events::machine_event_list;
 
 #[tokio::test]
 async fn environments_are_made_changed_listed_and_deleted() {
@@ -64,6 +65,44 @@ async fn a_machine_tells_its_version_beside_the_bundled_one() {
     assert_eq!(connection["CurrentTentacleVersion"], "1.0.0");
     client.report(1, "2.0.0").await;
     assert_eq!(client.get("/api/machines/Machines-1").await["Status"], "Online");
+}
+
+#[tokio::test]
+async fn an_upgrade_lock_is_a_hold_without_an_end_and_every_machine_says_why_it_is_not_upgraded() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    let path = "/api/machines/Machines-1";
+    let state = |machine: &Value| machine["UpgradeState"]["Code"].as_str().unwrap().to_owned();
+    assert_eq!(state(&client.get(path).await), "NeverAsked");
+    client.report(1, "1.0.0").await;
+    assert_eq!(state(&client.get(path).await), "Available");
+    let lock = |locked: bool| json!({"Endpoint": {"TentacleVersionDetails": {"UpgradeLocked": locked}}});
+    let (status, locked) = client.call("PUT", path, Some(lock(true))).await;
+    let details = &locked["Endpoint"]["TentacleVersionDetails"];
+    assert_eq!((status, &details["UpgradeLocked"]), (StatusCode::OK, &json!(true)));
+    assert_eq!((&details["UpgradeSuggested"], &details["UpgradeAvailable"]), (&json!(false), &json!(true)));
+    assert_eq!(state(&locked), "Hindered");
+    let message = locked["UpgradeState"]["Message"].as_str().unwrap();
+    assert!(message.contains("but admin holds it: locked through the REST API"), "{message}");
+    let hold = client.get("/api/machines/Machines-1/hold").await;
+    assert_eq!((&hold["HeldBy"], &hold["Until"]), (&json!("admin"), &Value::Null));
+
+    client.call("PUT", "/api/machines/Machines-1/hold", Some(json!({"Reason": "month end"}))).await;
+    client.call("PUT", path, Some(lock(true))).await;
+    let hold = client.get("/api/machines/Machines-1/hold").await;
+    assert_eq!(hold["Reason"], "month end", "a hold that is there stays");
+    client.call("PUT", path, Some(json!({"Roles": ["web"]}))).await;
+    assert_eq!(state(&client.get(path).await), "Hindered", "who says nothing of the lock leaves it as it is");
+    client.call("PUT", path, Some(lock(false))).await;
+    let listed = client.get("/api/machines/all").await;
+    assert_eq!(state(&listed[0]), "Available");
+    assert_eq!(listed[0]["Endpoint"]["TentacleVersionDetails"]["UpgradeSuggested"], true);
+    let events = machine_event_list(&mut client.app.db.read().await.unwrap(), MachineId(1)).await.unwrap();
+    let lines: Vec<_> = events.iter().map(|event| event.line.as_str()).collect();
+    assert_eq!(
+        lines,
+        ["admin takes the hold away", "admin holds it: month end", "admin holds it: locked through the REST API"]
+    );
 }
 
 #[tokio::test]

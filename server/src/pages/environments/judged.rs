@@ -8,6 +8,7 @@ use crate::db::rollouts::Place;
 use crate::ids::EnvironmentId;
 use crate::model::{Contact, Health, Observed, VersionState};
 use crate::pages::sentence;
+use crate::rollout::hindrance::Hold;
 use crate::rollout::state::PhaseKind;
 use crate::sequel::{Sequel, sequel};
 
@@ -21,6 +22,8 @@ pub(super) struct Judged<'a> {
     place: Option<&'a Place>,
     sequel: Option<Sequel>,
     is_paused: bool,
+    /// A person said that it is not to be upgraded.
+    pub(super) hold: Option<&'a Hold>,
 }
 
 impl<'a> Judged<'a> {
@@ -35,6 +38,7 @@ impl<'a> Judged<'a> {
             version_state: VersionState::of(version, truth.bundled.offered_to(observed)),
             place,
             sequel: place.and_then(|place| sequel(&place.machine, &place.target, observed.facts.as_ref())),
+            hold: truth.holds.get(&observed.machine.id),
             is_paused: place.is_some_and(|place| truth.paused.contains(&place.rollout)),
         }
     }
@@ -79,7 +83,8 @@ impl<'a> Judged<'a> {
                 later: self.sequel.as_ref().map(|sequel| sequel.sentence(&place.target)).unwrap_or_default(),
                 sequel: self.sequel.clone(),
             }),
-            can_upgrade: may && !self.is_under_way(),
+            hold: self.hold.map(|hold| sentence(&hold.sentence())).unwrap_or_default(),
+            can_upgrade: may && !self.is_under_way() && self.hold.is_none(),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
+use crate::db::machine_holds::hold_list;
 use crate::db::machines::machine_list;
 use crate::db::rollouts::{rollout_machines_live, rollout_machines_lost, rollout_paused};
 use crate::ids::SpaceId;
@@ -63,7 +64,8 @@ pub async fn load(app: &App) -> Result<Truth, DbError> {
     places.extend(rollout_machines_live(&mut conn, SpaceId::DEFAULT).await?);
     let paused = rollout_paused(&mut conn, SpaceId::DEFAULT).await?;
     let observed = machines.into_iter().map(|machine| Observed { facts: facts.remove(&machine.id), machine });
-    Ok(Truth { environments, observed: observed.collect(), places, paused, bundled: bundled(app) })
+    let holds = hold_list(&mut conn, SpaceId::DEFAULT, app.now()).await?;
+    Ok(Truth { environments, observed: observed.collect(), places, paused, bundled: bundled(app), holds })
 }
 
 /// What this portal could offer to a machine.

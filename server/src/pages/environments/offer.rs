@@ -13,6 +13,8 @@ pub struct Offer {
     pub unreachable: usize,
     /// An open rollout is at them, or will be.
     pub under_way: usize,
+    /// Outdated and enabled, and a person holds them.
+    pub held: usize,
     /// Enabled machines whose version is not known.
     pub unknown: usize,
     /// All enabled machines.
@@ -25,6 +27,7 @@ impl Offer {
         self.enabled += 1;
         match machine.version_state {
             _ if machine.is_under_way() => self.under_way += 1,
+            VersionState::UpgradeAvailable if machine.hold.is_some() => self.held += 1,
             VersionState::UpgradeAvailable if machine.health == Health::Unavailable => self.unreachable += 1,
             VersionState::UpgradeAvailable => self.ready += 1,
             VersionState::Unknown => self.unknown += 1,
@@ -37,6 +40,7 @@ impl Offer {
         match self {
             Self { ready: 1.., .. } | Self { enabled: 0, .. } => "",
             Self { under_way: 1.., .. } => "An upgrade is under way",
+            Self { held: 1.., .. } => "Everything but what is held is up to date",
             Self { unreachable: 1.., .. } => "Everything within reach is up to date",
             Self { unknown, enabled, .. } if unknown == enabled => "No version is known yet",
             Self { unknown: 1.., .. } => "Everything known is up to date",
@@ -54,6 +58,9 @@ impl Offer {
         }
         if self.unknown > 0 && self.ready > 0 {
             parts.push(format!("{} never seen will follow if they are outdated", thousands(self.unknown)));
+        }
+        if self.held > 0 && self.ready > 0 {
+            parts.push(format!("{} held wait until that ends", thousands(self.held)));
         }
         if self.under_way > 0 && self.ready > 0 {
             parts.push(format!("{} in a rollout: what still waits there moves over", thousands(self.under_way)));

@@ -15,6 +15,7 @@ use crate::db::rollouts::Place;
 use crate::ids::{EnvironmentId, MachineId, RolloutId};
 use crate::model::{Environment, Health, Observed, VersionState};
 use crate::pages::view::{self as words, Status};
+use crate::rollout::hindrance::Hold;
 use crate::rollout::state::PhaseKind;
 use crate::sequel::Sequel;
 
@@ -51,6 +52,8 @@ pub struct Truth {
     pub paused: HashSet<RolloutId>,
     /// What could be offered.
     pub bundled: Bundled,
+    /// The machines that people hold.
+    pub holds: HashMap<MachineId, Hold>,
 }
 
 /// How many machines of a panel stand so. It is a filter, too.
@@ -154,6 +157,8 @@ pub struct Row {
     pub seen: Option<Timestamp>,
     /// What a rollout does with it, or did where it lost it.
     pub activity: Option<Activity>,
+    /// Who holds it, until when and why, in a sentence; empty where nobody does.
+    pub hold: String,
     /// True where its own button is shown.
     pub can_upgrade: bool,
 }

@@ -75,7 +75,7 @@ fn answered(id: i64, environments: &[i64], version: Version) -> Observed {
 
 fn truth(environments: Vec<Environment>, observed: Vec<Observed>) -> Truth {
     let bundled = Bundled { version: Some(v(1)), runtimes: vec!["linux-x64".into()] };
-    Truth { environments, observed, places: HashMap::new(), paused: HashSet::new(), bundled }
+    Truth { environments, observed, places: HashMap::new(), paused: HashSet::new(), bundled, holds: HashMap::new() }
 }
 
 fn view(truth: &Truth) -> EnvironmentsView {
@@ -100,7 +100,7 @@ fn the_button_counts_what_it_would_touch_and_each_machine_once() {
         ],
     );
     let view = view(&truth);
-    assert_eq!(view.offer, Offer { ready: 1, unreachable: 1, under_way: 0, unknown: 1, enabled: 5 });
+    assert_eq!(view.offer, Offer { ready: 1, unreachable: 1, under_way: 0, held: 0, unknown: 1, enabled: 5 });
     let aside = "1 unreachable will follow when they reappear, 1 never seen will follow if they are outdated";
     assert_eq!(view.offer.aside(), aside);
     let ready: Vec<usize> = view.panels.iter().map(|panel| panel.head.offer.ready).collect();
@@ -167,6 +167,19 @@ fn a_machine_in_an_open_rollout_is_not_offered_until_that_is_done_with_it() {
     assert_eq!(view(&truth).offer.ready, 1, "in a paused rollout its turn never comes");
     truth.places.insert(MachineId(1), place(Phase::Failed { reason: "disk full".into() }));
     assert!(view(&truth).panels[0].rows[0].can_upgrade, "it may be tried again");
+}
+
+#[test]
+fn a_machine_that_is_held_says_so_and_is_not_offered() {
+    let mut truth = truth(vec![environment(1, false)], vec![answered(1, &[1], v(0)), answered(2, &[1], v(1))]);
+    let hold = Hold { reason: "month end".into(), by: "ann".into(), since: NOW, until: None };
+    truth.holds.insert(MachineId(1), hold);
+    let view = view(&truth);
+    let rows = &view.panels[0].rows;
+    assert_eq!((rows[0].hold.as_str(), rows[0].can_upgrade), ("Ann holds it: month end.", false));
+    assert_eq!(rows[1].hold, "");
+    assert_eq!((view.offer.ready, view.offer.held), (0, 1));
+    assert_eq!(view.offer.calm(), "Everything but what is held is up to date");
 }
 
 #[test]

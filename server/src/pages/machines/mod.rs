@@ -15,18 +15,22 @@ use axum::routing::{get, post};
 use self::view::{MachineView, machine_view};
 use super::PageError;
 use super::environments::load as load_all;
-use super::form::Id;
+use super::form::{Body, Id, moment};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::tasks::refused;
+use super::upgrade::refused as refused_rollout;
 use super::view::{self as words, Status};
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
+use crate::db::machine_events::machine_event_list;
 use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId};
 use crate::inventory::inventory_forget_clone;
 use crate::rollout::create::Selection;
+use crate::rollout::hands::{Who, machine_hold, machine_release};
+use crate::rollout::look::whys;
 use crate::tasks::task_create_health;
 
 /// `/machines` and what is under it, but for the upgrade.
@@ -35,6 +39,8 @@ pub fn router() -> Router<App> {
         .route("/machines/{id}", get(show))
         .route("/machines/{id}/check", post(check))
         .route("/machines/{id}/alone", post(alone))
+        .route("/machines/{id}/hold", post(hold))
+        .route("/machines/{id}/release", post(release))
         .merge(add::router())
         .merge(edit::router())
 }
@@ -57,7 +63,44 @@ async fn show(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> 
 /// One machine with everything that is known of it.
 pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
     let truth = load_all(app).await?;
-    machine_view(&truth, id).ok_or_else(|| ApiError::not_found(format!("The machine {id}")))
+    let missing = || ApiError::not_found(format!("The machine {id}"));
+    let observed = truth.observed.iter().find(|observed| observed.machine.id == id).ok_or_else(missing)?;
+    let mut conn = app.db.read().await?;
+    let known = [(&observed.machine, observed.facts.as_ref())];
+    let why = whys(app, &mut conn, SpaceId::DEFAULT, &known).await?.remove(&id);
+    let events = machine_event_list(&mut conn, id).await?;
+    let why = why.map(|why| why.to_string()).unwrap_or_default();
+    machine_view(&truth, id, &why, events).ok_or_else(missing)
+}
+
+async fn hold(
+    user: PageUser,
+    State(app): State<App>,
+    Id(id): Id<MachineId>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    let reason = fields.get("reason").trim();
+    if reason.is_empty() {
+        return Err(ApiError::bad_request("Say why: whoever finds the machine held wants to know.").into());
+    }
+    let until = moment(fields.get("until"))?;
+    if until.is_some_and(|until| until <= app.now()) {
+        return Err(ApiError::bad_request("The end of the hold has passed already.").into());
+    }
+    let who = Who { name: &user.0.username, why: reason };
+    machine_hold(&app, SpaceId::DEFAULT, id, who, until).await.map_err(refused_rollout)?;
+    Ok(Redirect::to(&format!("/machines/{id}")))
+}
+
+async fn release(
+    user: PageUser,
+    State(app): State<App>,
+    Id(id): Id<MachineId>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    let who = Who { name: &user.0.username, why: fields.get("reason") };
+    machine_release(&app, SpaceId::DEFAULT, id, who).await.map_err(refused_rollout)?;
+    Ok(Redirect::to(&format!("/machines/{id}")))
 }
 
 /// A person says that this machine alone has its identity now.

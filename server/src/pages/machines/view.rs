@@ -4,12 +4,14 @@ use askama::Template;
 use contract::{Rejection, Verdicts};
 
 use crate::clock::Timestamp;
+use crate::db::rollout_events::Event;
 use crate::ids::{EnvironmentId, MachineId};
 use crate::model::Report;
 use crate::pages::environments::view::{Row, Truth, row_of};
 use crate::pages::live::WholeView;
 use crate::pages::sentence;
 use crate::pages::view::{self as words, Status};
+use crate::rollout::hindrance::Hold;
 
 /// What a machine said of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +61,12 @@ pub struct MachineView {
     pub tried_at: Option<Timestamp>,
     /// What it last said.
     pub report: Option<ReportView>,
+    /// A person said that it is not to be upgraded.
+    pub hold: Option<Hold>,
+    /// Why it is not upgraded, in a sentence.
+    pub why: String,
+    /// What people did with it, newest first.
+    pub events: Vec<Event>,
 }
 
 /// The verdicts on a version, in words.
@@ -90,8 +98,8 @@ fn report_view(report: &Report) -> ReportView {
     }
 }
 
-/// The page of one machine; `None` if there is no such machine.
-pub fn machine_view(truth: &Truth, id: MachineId) -> Option<MachineView> {
+/// The page of one machine; `None` if there is no such machine. `why` is the answer to why it is not upgraded.
+pub fn machine_view(truth: &Truth, id: MachineId, why: &str, events: Vec<Event>) -> Option<MachineView> {
     let observed = truth.observed.iter().find(|observed| observed.machine.id == id)?;
     let (machine, facts) = (&observed.machine, observed.facts.as_ref());
     let name = |id: &EnvironmentId| truth.environments.iter().find(|e| e.id == *id).map(|e| (e.id, e.name.to_string()));
@@ -106,6 +114,9 @@ pub fn machine_view(truth: &Truth, id: MachineId) -> Option<MachineView> {
         cloned: facts.and_then(|facts| facts.instances.clone_sentence()).map(|how| sentence(&how)).unwrap_or_default(),
         tried_at: facts.map(|facts| facts.tried_at),
         report: facts.and_then(|facts| facts.report.as_ref()).map(report_view),
+        hold: truth.holds.get(&id).cloned(),
+        why: sentence(why),
+        events,
     })
 }
 

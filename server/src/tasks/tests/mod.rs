@@ -127,7 +127,7 @@ impl Tentacles for Fake {
                 supervisor_contract: Some(1),
                 installed: vec![InstalledVersion { version, verdicts: Verdicts::default() }],
                 last_words: None,
-                free_disk_bytes: 1,
+                free_disk_bytes: 1 << 40,
                 running_work: Vec::new(),
                 generation: 0,
                 problems: Vec::new(),

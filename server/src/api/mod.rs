@@ -7,6 +7,7 @@
 mod bind;
 mod environments;
 mod fleet;
+mod foreseen;
 mod freezes;
 mod machine_resource;
 mod machines;

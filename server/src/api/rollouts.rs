@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bind::{Asked, Body, Id, Space, bind};
+use super::foreseen::foreseen;
 use super::page::{List, Page};
 use super::tasks::description;
 use crate::app::App;
@@ -30,6 +31,7 @@ use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_cr
 use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_hand};
 use crate::rollout::hindrance::Hold;
 use crate::rollout::look::why;
+use crate::rollout::preview::rollout_preview;
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutWave};
 use crate::rollout::strategy::{Amount, Strategy};
 use crate::rollout::undo::{Undo, rollout_undo};
@@ -41,6 +43,7 @@ const LIST: List<'_> = List { take_max: 100, ..List::of("Rollout", "/rollouts", 
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/rollouts", get(list).post(create))
+        .route("/rollouts/preview", post(preview))
         .route("/rollouts/{id}", get(one))
         .route("/rollouts/{id}/undo", post(undo))
         .route("/rollouts/{id}/cancel", act(|_| Ok(Hand::Cancel)))
@@ -246,6 +249,16 @@ async fn create(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let rollout = rollout_create(&app, space, &user.username, body.read()?).await?;
     Ok((StatusCode::CREATED, Json(resource(&rollout, &HashMap::new()))))
+}
+
+async fn preview(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Body(body): Body<RolloutBody>,
+) -> Result<Json<Value>, ApiError> {
+    let preview = rollout_preview(&app, space, &body.read()?).await?;
+    Ok(Json(foreseen(&preview)))
 }
 
 #[derive(Default, Deserialize)]

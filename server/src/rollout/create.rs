@@ -4,7 +4,7 @@ use contract::{PackageId, Version};
 use serde::{Deserialize, Serialize};
 
 use super::hands::Hand;
-use super::phase::PhaseKind;
+use super::phase::{PhaseKind, SkipReason};
 use super::state::Rollout;
 use super::strategy::{Amount, Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy, StrategyError};
 use crate::app::App;
@@ -189,20 +189,11 @@ pub(super) async fn rollout_write(
     who: &str,
     request: RolloutRequest,
 ) -> Result<Rollout, RolloutError> {
-    let strategy = request.strategy()?;
     let now = app.clock.now();
-    let (target, packages) = packages(app, tx, space, request.target.as_ref()).await?;
-    let Selected { chosen: selected, left } = select(tx, space, &request, &target).await?;
-    let (max_in_flight, failure_budget) =
-        (strategy.max_in_flight.of(selected.len()).min(MAX_IN_FLIGHT_MAX), strategy.failure_budget.of(selected.len()));
-    let candidates: Vec<Candidate> = selected.iter().map(|(_, candidate)| candidate.clone()).collect();
-    let cut = strategy.cut(&candidates, app.rollout.soak);
-    let place = |(at, (machine, _)): (usize, (NewRolloutMachine, Candidate))| NewRolloutMachine {
-        wave: cut.wave_of[at],
-        ..machine
-    };
-    let mut machines: Vec<NewRolloutMachine> = selected.into_iter().enumerate().map(place).collect();
-    machines.sort_by_key(|machine| machine.wave);
+    let draft = draw_up(app, tx, space, &request).await?;
+    let left = draft.up_to_date();
+    let Draft { target, strategy, waves, max_in_flight, failure_budget, machines, packages, .. } = draft;
+    let machines: Vec<NewRolloutMachine> = machines.into_iter().map(|(machine, _)| machine).collect();
     if let Selection::Machines(ids) = &request.selection {
         // Who names a machine wants it tried, whatever happened there before.
         for id in ids {
@@ -225,7 +216,7 @@ pub(super) async fn rollout_write(
     let line = format!(
         "{who} wishes {} at {target}: {}; at most {max_in_flight} at once; {failure_budget} failures stop it",
         count(machines.len()),
-        in_words(&cut.waves)
+        in_words(&waves)
     );
     task_log_append(tx, task, None, now, LogCategory::Info, &line).await?;
     let emergency = strategy.ignore_windows.clone();
@@ -236,7 +227,7 @@ pub(super) async fn rollout_write(
         undo_of: None,
         selection: selection.to_string(),
         strategy,
-        waves: cut.waves,
+        waves,
         start_at: request.start_at.filter(|at| *at > now),
         max_in_flight,
         failure_budget,
@@ -255,6 +246,61 @@ pub(super) async fn rollout_write(
     let scope = Scope { selection: request.selection, roles: request.roles };
     scope_insert(tx, id, &scope, &left).await?;
     rollout_get(tx, space, id).await?.ok_or(RolloutError::NoRollout { id })
+}
+
+/// A rollout as it would be made at this moment.
+pub(super) struct Draft {
+    pub target: Version,
+    pub strategy: Strategy,
+    pub waves: Vec<CutWave>,
+    pub max_in_flight: u32,
+    pub failure_budget: u32,
+    /// In their order, each with what the strategy looked at.
+    pub machines: Vec<(NewRolloutMachine, Candidate)>,
+    pub packages: Vec<RolloutPackage>,
+    /// Machines that were meant and are not in it.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Draft {
+    /// Those that were looked at and run the target or a newer version.
+    fn up_to_date(&self) -> Vec<MachineId> {
+        let is_up_to_date = |left: &&LeftOut| matches!(left.why, SkipReason::UpToDate | SkipReason::Newer { .. });
+        self.left_out.iter().filter(is_up_to_date).map(|left| left.machine).collect()
+    }
+}
+
+/// A machine that was meant and is not in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: SkipReason,
+}
+
+/// Chooses the machines and cuts them into waves. Writes nothing.
+pub(super) async fn draw_up(
+    app: &App,
+    conn: &mut Connection,
+    space: SpaceId,
+    request: &RolloutRequest,
+) -> Result<Draft, RolloutError> {
+    let strategy = request.strategy()?;
+    let (target, packages) = packages(app, conn, space, request.target.as_ref()).await?;
+    let (selected, left_out) = select(conn, space, request, &target).await?;
+    let (max_in_flight, failure_budget) =
+        (strategy.max_in_flight.of(selected.len()).min(MAX_IN_FLIGHT_MAX), strategy.failure_budget.of(selected.len()));
+    let candidates: Vec<Candidate> = selected.iter().map(|(_, candidate)| candidate.clone()).collect();
+    let cut = strategy.cut(&candidates, app.rollout.soak);
+    let mut machines = selected;
+    for ((machine, _), wave) in machines.iter_mut().zip(&cut.wave_of) {
+        machine.wave = *wave;
+    }
+    machines.sort_by_key(|(machine, _)| machine.wave);
+    Ok(Draft { target, strategy, waves: cut.waves, max_in_flight, failure_budget, machines, packages, left_out })
 }
 
 pub(super) fn count(machines: usize) -> String {
@@ -293,12 +339,13 @@ fn in_words(waves: &[CutWave]) -> String {
     parts.collect::<Vec<_>>().join(", then ")
 }
 
-/// What a selection came to.
-struct Selected {
-    /// The machines, in their order.
-    chosen: Vec<(NewRolloutMachine, Candidate)>,
-    /// Those that were looked at and run the target or a newer version.
-    left: Vec<MachineId>,
+/// Why a machine that runs `version` needs no upgrade to `target`; `None` where it does.
+fn needs_none(version: &Version, target: &Version) -> Option<SkipReason> {
+    match VersionState::of(Some(version), Some(target)) {
+        VersionState::UpToDate => Some(SkipReason::UpToDate),
+        VersionState::NewerThanBundled => Some(SkipReason::Newer { version: version.to_string() }),
+        VersionState::UpgradeAvailable | VersionState::Unknown => None,
+    }
 }
 
 /// The machines of a selection that are not known to be up to date, in the order of their environments; in each those
@@ -308,7 +355,7 @@ async fn select(
     space: SpaceId,
     request: &RolloutRequest,
     target: &Version,
-) -> Result<Selected, RolloutError> {
+) -> Result<(Vec<(NewRolloutMachine, Candidate)>, Vec<LeftOut>), RolloutError> {
     let environments = environment_list(conn, space).await?;
     let mut machines = machine_list(conn, space).await?;
     let facts = facts_list(conn, space).await?;
@@ -336,18 +383,28 @@ async fn select(
         return Err(RolloutError::NothingToDo { why: "no machine was chosen".to_owned() });
     }
     let enabled = |id: &EnvironmentId| environments.iter().any(|e| e.id == *id && !e.is_disabled);
-    machines.retain(|machine| !machine.is_disabled && machine.environments.iter().any(enabled));
+    let mut left_out = Vec::new();
+    let mut keep = |machine: &Machine, why: Option<SkipReason>| match why {
+        Some(why) => {
+            left_out.push(LeftOut { machine: machine.id, name: machine.name.clone(), why });
+            false
+        }
+        None => true,
+    };
+    machines.retain(|machine| {
+        let may = !machine.is_disabled && machine.environments.iter().any(enabled);
+        keep(machine, (!may).then_some(SkipReason::Withdrawn))
+    });
     if machines.is_empty() {
         return Err(RolloutError::NothingToDo { why: "every machine chosen is disabled".to_owned() });
     }
     let chosen = machines.len();
     let reported = |machine: &Machine| facts.get(&machine.id)?.report.as_ref().map(|report| report.version.clone());
-    let is_outdated = |machine: &Machine| {
-        let state = VersionState::of(reported(machine).as_ref(), Some(target));
-        !matches!(state, VersionState::UpToDate | VersionState::NewerThanBundled)
-    };
-    let left = machines.iter().filter(|machine| !is_outdated(machine)).map(|machine| machine.id).collect();
-    machines.retain(is_outdated);
+    machines.retain(|machine| {
+        let version = reported(machine);
+        let needs_none = version.and_then(|version| needs_none(&version, target));
+        keep(machine, needs_none)
+    });
     if machines.is_empty() {
         let why = format!("all of {chosen} chosen run {target} or a newer version; a downgrade is not offered");
         return Err(RolloutError::NothingToDo { why });
@@ -360,5 +417,5 @@ async fn select(
             candidate,
         )
     };
-    Ok(Selected { chosen: machines.into_iter().map(new).collect(), left })
+    Ok((machines.into_iter().map(new).collect(), left_out))
 }

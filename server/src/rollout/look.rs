@@ -185,12 +185,8 @@ fn limits_roles(rollout: &Rollout) -> bool {
 
 /// Each role of a machine in each of its environments.
 fn groups(machine: &Machine) -> Vec<(EnvironmentId, String)> {
-    groups_of(&Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() })
-}
-
-/// Each of its roles in each of its environments.
-pub(super) fn groups_of(candidate: &Candidate) -> Vec<(EnvironmentId, String)> {
-    role_sizes([candidate].into_iter()).into_keys().collect()
+    let candidate = Candidate { environments: machine.environments.clone(), roles: machine.roles.clone() };
+    role_sizes([&candidate].into_iter()).into_keys().collect()
 }
 
 /// How other rollouts have the machines of `rollout`.

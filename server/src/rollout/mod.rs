@@ -1,7 +1,7 @@
 //! Rollouts: one wish each to bring a set of machines to one Tentacle version.
 //!
-//! Invariant: `phase`, `strategy`, `absent`, `calendar`, `hindrance`, `state`, `plan`, `ahead`, `advance`, `gate`, `settle` and `why` are
-//! pure. They import no database, no network and no runtime, and read no clock.
+//! Invariant: `phase`, `strategy`, `absent`, `calendar`, `hindrance`, `state`, `plan`, `ahead`, `advance`, `gate`, `settle`, `course` and `why`
+//! are pure. They import no database, no network and no runtime, and read no clock.
 
 pub mod absent;
 mod advance;
@@ -9,6 +9,7 @@ mod ahead;
 pub mod automatic;
 pub mod calendar;
 pub mod care;
+pub mod course;
 pub mod create;
 mod execute;
 pub mod freezes;
@@ -20,6 +21,7 @@ pub mod look;
 pub mod orchestrator;
 pub mod phase;
 pub mod plan;
+pub mod preview;
 pub mod settle;
 pub mod state;
 pub mod strategy;

@@ -96,6 +96,24 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    /// The word on the wire.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UpToDate => "UpToDate",
+            Self::Newer { .. } => "Newer",
+            Self::Superseded { .. } => "Superseded",
+            Self::ByPerson { .. } => "LeftOut",
+            Self::Offline { .. } => "Offline",
+            Self::OfflineTooLong { .. } => "OfflineTooLong",
+            Self::Withdrawn => "Disabled",
+            Self::Deleted => "Deleted",
+            Self::Changed { .. } => "Changed",
+            Self::NoRecord => "NoRecord",
+            Self::Overtaken { .. } => "Overtaken",
+            Self::NoPackage { .. } => "NoPackage",
+        }
+    }
+
     /// Why, for people.
     pub fn sentence(&self) -> String {
         match self {

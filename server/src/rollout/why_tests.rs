@@ -114,11 +114,17 @@ fn hold(until: Option<Timestamp>) -> Option<Hold> {
     Some(Hold { reason: "the audit runs".into(), by: "ann".into(), since: NOW, until })
 }
 
+fn turn() -> Option<Place> {
+    place(Phase::Waiting(WaitReason::Turn), NOW)
+}
+
+fn command() -> Command {
+    Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "i".into() }
+}
+
 #[test]
 fn every_state_has_its_sentence() {
-    let turn = || place(Phase::Waiting(WaitReason::Turn), NOW);
     let lost = |since| place(Phase::Lost { command: None, reason: "it has been silent".into() }, since);
-    let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "i".into() };
     let from_2 = || facts(silent(), Some(report(v(2))));
     let never = || facts(silent(), None);
     let failed = place(Phase::Failed { reason: "no room".into() }, NOW);
@@ -166,8 +172,8 @@ fn every_state_has_its_sentence() {
             Case { place: place(Phase::Checking, NOW), ..case() },
         ),
         ("Upgrading", "being sent", Case { place: place(Phase::Uploading, NOW), is_disabled: true, ..case() }),
-        ("Upgrading", "installs", Case { place: place(Phase::Installing(command.clone()), NOW), ..case() }),
-        ("Upgrading", "awaited", Case { place: place(Phase::Restarting(command), NOW), ..case() }),
+        ("Upgrading", "installs", Case { place: place(Phase::Installing(command()), NOW), ..case() }),
+        ("Upgrading", "awaited", Case { place: place(Phase::Restarting(command()), NOW), ..case() }),
         ("Waiting", "and begins with it now", Case { place: turn(), ..case() }),
         (
             "Waiting",

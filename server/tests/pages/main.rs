@@ -5,6 +5,7 @@
 mod browser;
 mod hours;
 mod lost;
+mod new_rollout;
 mod pages;
 mod seed;
 mod stream;

@@ -17,8 +17,21 @@ const EDGES: [&str; 2] = ["server/src/tentacle/grpc.rs", "agent/src/service.rs"]
 const SQL: [&str; 7] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM ", "PRAGMA ", "WITH ", "CREATE TABLE "];
 
 fn is_pure(source: &Source) -> bool {
-    const PURE: [&str; 11] =
-        ["phase", "strategy", "absent", "calendar", "hindrance", "state", "plan", "ahead", "advance", "gate", "settle"];
+    const PURE: [&str; 13] = [
+        "phase",
+        "strategy",
+        "absent",
+        "calendar",
+        "hindrance",
+        "state",
+        "plan",
+        "ahead",
+        "advance",
+        "gate",
+        "settle",
+        "course",
+        "why",
+    ];
     PURE.iter().any(|name| source.path == format!("server/src/rollout/{name}.rs"))
 }
 

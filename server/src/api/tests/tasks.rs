@@ -57,6 +57,34 @@ async fn a_task_is_made_listed_read_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_preview_tells_what_a_rollout_would_do_and_writes_nothing() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    client.create("/api/machines", machine("web2", 2)).await;
+    client.report(1, "1.0.0").await;
+    client.report(2, "1.0.0").await;
+    client.call("PUT", "/api/machines/Machines-2/hold", Some(json!({"Reason": "month end"}))).await;
+    let body = json!({"EnvironmentIds": ["Environments-1"], "MaxInFlight": "50%"});
+    let (status, preview) = client.call("POST", "/api/rollouts/preview", Some(body)).await;
+    assert_eq!(status, StatusCode::OK, "{preview}");
+    has_keys(
+        &preview,
+        "TargetVersion Strategy MaxInFlight FailureBudget Total Upgraded Waves NotUpgraded Busy Roles Finish \
+         ExpectedFinish StopsBecause Measured",
+    );
+    assert_eq!((&preview["Total"], &preview["Upgraded"], &preview["MaxInFlight"]), (&json!(2), &json!(1), &json!(1)));
+    assert_eq!((&preview["Finish"], &preview["ExpectedFinish"]), (&json!("Unknown"), &Value::Null));
+    assert_eq!(preview["Waves"][0]["MachineIds"], json!(["Machines-1"]));
+    let held = &preview["NotUpgraded"][0];
+    assert_eq!((&held["MachineId"], &held["Code"]), (&json!("Machines-2"), &json!("Held")));
+    assert_eq!(held["Reason"], "Admin holds it: month end.");
+    assert_eq!(preview["Roles"], json!([]), "one of two is not more than half");
+    assert_eq!(client.get("/api/rollouts").await["TotalResults"], 0);
+    let none = Some(json!({"MachineIds": ["Machines-9"]}));
+    client.refused("POST", "/api/rollouts/preview", none, StatusCode::BAD_REQUEST, "Machines-9").await;
+}
+
+#[tokio::test]
 async fn every_task_is_called_what_its_asker_called_it() {
     let client = Client::new().await;
     client.with_machine().await;

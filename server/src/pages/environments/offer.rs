@@ -60,7 +60,7 @@ impl Offer {
             parts.push(format!("{} never seen will follow if they are outdated", thousands(self.unknown)));
         }
         if self.held > 0 && self.ready > 0 {
-            parts.push(format!("{} held wait until that ends", thousands(self.held)));
+            parts.push(format!("{} held will follow when that ends", thousands(self.held)));
         }
         if self.under_way > 0 && self.ready > 0 {
             parts.push(format!("{} in a rollout: what still waits there moves over", thousands(self.under_way)));

@@ -1,5 +1,7 @@
 //! Rollouts: the list, one with its machines, and the wish to cancel it.
 
+mod draft;
+mod new;
 pub mod view;
 
 use askama::Template;
@@ -41,6 +43,7 @@ const PAGE_SIZE: u32 = 50;
 pub fn router() -> Router<App> {
     Router::new()
         .route("/rollouts", get(list))
+        .merge(new::router())
         .route("/rollouts/{id}", get(show))
         .route("/rollouts/{id}/cancel", get(ask_cancel).post(cancel))
         .route("/rollouts/{id}/undo", get(ask_undo).post(undo))

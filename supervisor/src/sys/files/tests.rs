@@ -249,13 +249,13 @@ fn the_bundle_is_beside_the_program_and_a_thousand_names_of_it_are_taken() {
     assert_eq!(bundled_names(folder.path()).len(), 1_000);
 }
 
-/// What may lie at a name.
+/// Puts something at a name that is free. Whatever is there already is neither opened nor followed: a pipe would wait.
 type Thing = fn(&Path) -> io::Result<()>;
 
 const THINGS: [Thing; 9] = [
     |path| fs::create_dir(path),
     |path| fs::create_dir(path).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o0))),
-    |path| fs::write(path, "x"),
+    |path| File::create_new(path).and_then(|mut file| file.write_all(b"x")),
     |path| symlink("/", path),
     |path| symlink(path.file_name().unwrap_or_default(), path),
     |path| symlink("nowhere", path),

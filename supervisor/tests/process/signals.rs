@@ -97,6 +97,10 @@ fn a_suction_cup_that_slept_through_a_wait_starts_at_once_when_it_wakes() {
     let settings = [("SUCTION_CUP_CRASH_LIMIT", "2"), ("SUCTION_CUP_WAIT_MIN_MS", "5000")];
     let mut cup = place.run(&settings);
     wait_until("the wait", || place.log().contains("launching 1.0.0 in "));
+    // It says so a moment before it sleeps.
+    let status = format!("/proc/{}/status", cup.child.id());
+    let sleeps = || std::fs::read_to_string(&status).is_ok_and(|status| status.contains("State:\tS"));
+    wait_until("its sleep", || stays(Duration::from_millis(60), sleeps));
     cup.signal(Signal::STOP);
     // As if the machine slept: the time goes by, and nobody is there to see it.
     assert!(stays(wait + Duration::from_millis(500), || place.starts().len() == 2));

@@ -21,7 +21,7 @@ use crate::model::{Contact, Facts};
 
 /// Machines that the planner may look at in one preview, all its steps together: about two seconds. A rollout that needs
 /// more is told as far as it was followed.
-const LOOKS_MAX: usize = if cfg!(test) { 400_000 } else { 4_000_000 };
+const LOOKS_MAX: usize = 4_000_000;
 
 /// Looks of the planner at one moment, until it has nothing more to say. More would mean that it goes in circles.
 const LOOKS_AT_ONCE: usize = 50;
@@ -135,6 +135,11 @@ pub struct Known {
 
 /// Follows `rollout` from `now` to its end.
 pub fn course(rollout: Rollout, known: Known, pace: Option<Pace>, now: Timestamp) -> Course {
+    course_within(LOOKS_MAX, rollout, known, pace, now)
+}
+
+/// See [`course`]; the planner looks at so many machines at most.
+fn course_within(looks_max: usize, rollout: Rollout, known: Known, pace: Option<Pace>, now: Timestamp) -> Course {
     let places = rollout.machines.iter().enumerate().map(|(at, machine)| (machine.machine, at)).collect();
     let groups_of = |candidate: &Candidate| role_sizes([candidate].into_iter()).into_keys().collect();
     let mut run = Run {
@@ -149,7 +154,7 @@ pub fn course(rollout: Rollout, known: Known, pace: Option<Pace>, now: Timestamp
         most: HashMap::new(),
         now,
     };
-    let is_followed = run.follow();
+    let is_followed = run.follow(looks_max);
     run.told(is_followed, pace.is_some())
 }
 
@@ -170,7 +175,7 @@ struct Run {
 
 impl Run {
     /// True if it was followed to its end.
-    fn follow(&mut self) -> bool {
+    fn follow(&mut self, looks_max: usize) -> bool {
         let mut looks = 0;
         loop {
             self.arrive();
@@ -191,7 +196,7 @@ impl Run {
             if self.under_way.is_empty() && (state.is_completed() || state == RolloutState::Paused) {
                 return true;
             }
-            if looks * self.rollout.machines.len() > LOOKS_MAX {
+            if looks * self.rollout.machines.len() > looks_max {
                 return false;
             }
             match self.next_moment() {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, STAY, is_alive, script, wait_until, write_program};
+use rustix::process::Signal;
+
+use crate::support::{Place, STAY, is_alive, script, send, strace, wait_until, write_program};
 
 /// Makes the folder that an installation has; returns the program in it.
 fn installation(place: &Place, package: &str, installer: &str) -> PathBuf {
@@ -117,4 +119,25 @@ fn a_stop_while_the_installer_runs_ends_both_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(3));
     assert!(!is_alive(place.read(&pid).trim().parse().unwrap()));
     assert_eq!(place.starts().len(), 0);
+}
+
+#[test]
+fn an_installer_that_cannot_be_killed_is_left_behind_and_its_end_is_nobodys() {
+    let Some(words) = strace(&["pidfd_send_signal,kill,tgkill:error=EPERM"]) else { return };
+    let place = Place::new();
+    let program = installation(&place, &package("2.0.0"), "sleep 8; : >over");
+    let through = place.around().join("traced");
+    write_program(&through, &format!("#!/bin/sh\n{words} {} \"$@\"\n", program.display()));
+    let _cup = place.run_with(&through, &[("SUCTION_CUP_BUNDLE_MS", "200")], log_of(&place));
+    wait_until("the choice", || place.log().contains("no version"));
+    assert!(place.log().contains("cannot send signal 9 to the child: "), "{}", place.log());
+    let over = place.home.path().join("over");
+    assert!(!over.exists(), "it was not waited for");
+    wait_until("the installer's end", || over.exists());
+    place.install("1.0.0", STAY);
+    let pid = place.wait_for_starts(1)[0].pid;
+    assert!(!place.log().contains(" came while "), "{}", place.log());
+    // The signal of this test comes from another process.
+    send(pid, Signal::KILL);
+    place.wait_for_starts(2);
 }

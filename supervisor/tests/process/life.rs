@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use crate::support::{ONE_LAUNCH, PROVE, Place, STAY, send, stays, wait_until};
+use crate::support::{ONE_LAUNCH, PROVE, Place, STAY, SUCTION_CUP, send, stays, wait_until, write_program};
 use rustix::process::Signal;
 
 #[test]
@@ -119,9 +119,14 @@ fn a_proven_version_is_kept_and_then_nothing_wakes_suction_cup() {
     let cup = place.run(&[("SUCTION_CUP_PROBATION_MS", "300")]);
     place.wait_for_starts(1);
     assert!(stays(Duration::from_millis(3_000), || place.starts().len() == 1));
+    // Nor is a signal, once it was looked at.
+    cup.signal(Signal::CHILD);
+    std::thread::sleep(Duration::from_millis(500));
     let before = cup.status("voluntary_ctxt_switches");
+    let ticks = cup.ticks();
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(cup.status("voluntary_ctxt_switches"), before);
+    assert!(cup.ticks() <= ticks + 2, "it was busy for {} ticks", cup.ticks() - ticks);
     assert_eq!(place.started(), ["2.0.0"]);
     assert!(cup.status("VmRSS") < 6 * 1024, "a development build may be bigger than a release");
 }
@@ -196,6 +201,46 @@ fn a_home_that_is_not_there_is_made() {
     let mut cup = place.run(&[]);
     wait_until("the line in the log", || place.log().contains("no version"));
     assert_eq!(cup.stop().code(), Some(0));
+}
+
+#[test]
+fn a_home_that_cannot_be_had_is_told_once_and_waited_for() {
+    let place = Place::new();
+    let parent = place.around().join("parent");
+    fs::write(&parent, "").unwrap();
+    let home = parent.join("home");
+    let run = || {
+        let program = place.around().join("elsewhere");
+        let line = format!("#!/bin/sh\nexec {SUCTION_CUP} --home {}\n", home.display());
+        write_program(&program, &line);
+        place.run_with(&program, &[], fs::File::create(place.around().join("log")).unwrap().into())
+    };
+    let told = || place.log().matches(" (Not a directory (os error 20)); trying again and again").count();
+    let mut cup = run();
+    wait_until("the line in the log", || told() == 1);
+    assert!(stays(Duration::from_millis(2_300), || told() == 1 && cup.is_running()), "{}", place.log());
+    assert!(cup.ticks() < 20, "it waited by being busy for {} ticks", cup.ticks());
+    assert_eq!(cup.stop().code(), Some(0));
+    let mut cup = run();
+    wait_until("the line in the log", || told() == 1);
+    fs::remove_file(&parent).unwrap();
+    wait_until("the home", || place.log().contains("no version"));
+    assert_eq!(cup.stop().code(), Some(0));
+}
+
+#[test]
+fn a_child_reads_nothing_whatever_suction_cup_could_read() {
+    let place = Place::new();
+    place.install("1.0.0", &format!("cat >read.tmp; mv read.tmp read; {STAY}"));
+    let program = place.around().join("with-stdin");
+    let (words, home) = (place.around().join("words"), place.home.path().display());
+    fs::write(&words, "for somebody else\n").unwrap();
+    let line = format!("#!/bin/sh\nexec {SUCTION_CUP} --home {home} <{}\n", words.display());
+    write_program(&program, &line);
+    let _cup = place.run_with(&program, &[], fs::File::create(place.around().join("log")).unwrap().into());
+    let read = place.home.path().join("read");
+    wait_until("what the child read", || read.exists());
+    assert_eq!(place.read(&read), "");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod bundle;
 mod damage;
+mod deaf;
 mod descriptors;
 mod disk;
 mod ends;

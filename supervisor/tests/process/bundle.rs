@@ -1,13 +1,17 @@
 //! The bundled package: a copy of the program with a folder `bundle/` and a script for an installer beside it.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::support::{Place, STAY, is_alive, script, send, strace, wait_until, write_program};
+
+/// Installs, as version 2.0.0, the program that lies around.
+const INSTALL: &str = "t=Applications/.Tentacle; mkdir $t/.incoming-2.0.0-x && \
+                       cp ../bundled $t/.incoming-2.0.0-x/tentacle && mv $t/.incoming-2.0.0-x $t/2.0.0";
 
 /// Makes the folder that an installation has; returns the program in it.
 fn installation(place: &Place, package: &str, installer: &str) -> PathBuf {
@@ -36,9 +40,7 @@ fn the_bundled_package_is_installed_and_launched() {
     let place = Place::new();
     place.install("1.0.0", STAY).prove("1.0.0");
     write_program(&place.around().join("bundled"), &script(STAY));
-    let install = "t=Applications/.Tentacle; mkdir $t/.incoming-2.0.0-x && cp ../bundled $t/.incoming-2.0.0-x/tentacle && \
-                   mv $t/.incoming-2.0.0-x $t/2.0.0";
-    let program = installation(&place, &package("2.0.0"), install);
+    let program = installation(&place, &package("2.0.0"), INSTALL);
     let _cup = place.run_with(&program, &[], log_of(&place));
     place.wait_for_starts(1);
     assert_eq!(place.started(), ["2.0.0"]);
@@ -74,9 +76,8 @@ fn an_installer_that_fails_is_told_and_launching_goes_on() {
 fn where_nothing_is_installed_an_installation_that_failed_is_tried_again() {
     let place = Place::new();
     write_program(&place.around().join("bundled"), &script(STAY));
-    let install = "test -e tried || { : >tried; exit 4; }; t=Applications/.Tentacle; mkdir $t/.incoming-2.0.0-x && \
-                   cp ../bundled $t/.incoming-2.0.0-x/tentacle && mv $t/.incoming-2.0.0-x $t/2.0.0";
-    let program = installation(&place, &package("2.0.0"), install);
+    let install = format!("test -e tried || {{ : >tried; exit 4; }}; {INSTALL}");
+    let program = installation(&place, &package("2.0.0"), &install);
     let _cup = place.run_with(&program, &[], log_of(&place));
     place.wait_for_starts(1);
     assert_eq!(place.started(), ["2.0.0"]);
@@ -140,4 +141,26 @@ fn an_installer_that_cannot_be_killed_is_left_behind_and_its_end_is_nobodys() {
     // The signal of this test comes from another process.
     send(pid, Signal::KILL);
     place.wait_for_starts(2);
+}
+
+#[test]
+fn a_suction_cup_whose_own_program_is_replaced_goes_on_and_finds_its_bundle() {
+    let place = Place::new();
+    write_program(&place.around().join("bundled"), &script(STAY));
+    let program = installation(&place, &package("2.0.0"), "exit 4");
+    let mut cup = place.run_with(&program, &[], log_of(&place));
+    wait_until("the choice", || place.log().contains("no version"));
+    // As a package manager does it: the new files are renamed over the old ones.
+    let replace = |path: &Path, text: &str| {
+        let new = place.around().join("opt/new");
+        write_program(&new, text);
+        fs::rename(new, path).unwrap();
+    };
+    replace(&program, "#!/bin/sh\nexit 9\n");
+    replace(&place.around().join("opt/install-package"), &format!("#!/bin/sh\n{INSTALL}\n"));
+    let pid = place.wait_for_starts(1)[0].pid;
+    send(pid, Signal::KILL);
+    place.wait_for_starts(2);
+    assert_eq!(place.started(), ["2.0.0"; 2]);
+    assert_eq!(cup.stop().code(), Some(0));
 }

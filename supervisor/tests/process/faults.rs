@@ -1,7 +1,7 @@
 //! Damaged folders, programs that cannot be run, logs that cannot be written: a Tentacle is started all the same.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Place, STAY, send, stays, wait_until};
+use crate::support::{Place, STAY, is_alive, send, stays, wait_until};
 
 #[test]
 fn names_that_are_no_versions_are_skipped() {
@@ -70,6 +70,46 @@ fn a_proven_program_that_cannot_be_run_is_skipped_without_a_verdict() {
     place.wait_for_starts(1);
     assert_eq!(place.started(), ["1.0.0"]);
     assert!(!place.home.rejected(&version).exists());
+}
+
+#[test]
+fn a_program_that_is_open_for_writing_is_launched_once_it_is_closed_and_gets_no_verdict() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", STAY);
+    let version = "2.0.0".parse().unwrap();
+    let mut writing = Command::new("sh");
+    writing.args(["-c", "exec 9>>\"$1\"; echo open; read line", "sh"]).arg(place.home.tentacle_program(&version));
+    let mut writer = writing.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = [0; 5];
+    writer.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    let _cup = place.run(&[]);
+    let refused = || place.log().contains("2.0.0 cannot be started now (Text file busy ");
+    wait_until("the refusal", || refused() || !place.starts().is_empty());
+    if refused() {
+        assert!(stays(Duration::from_millis(300), || place.starts().is_empty()));
+    } else {
+        eprintln!("passed over: this kernel runs programs that are open for writing");
+    }
+    drop(writer.stdin.take());
+    writer.wait().unwrap();
+    place.wait_for_starts(1);
+    assert_eq!(place.started(), ["2.0.0"]);
+    assert!(!place.home.rejected(&version).exists());
+    assert_eq!(fs::metadata(place.home.launches(&version)).unwrap().len(), 1, "one launch, however many tries");
+}
+
+#[test]
+fn a_program_that_is_replaced_while_it_runs_stays_and_the_new_one_is_launched_next() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).prove("1.0.0");
+    let _cup = place.run(&[]);
+    let pid = place.wait_for_starts(1)[0].pid;
+    fs::rename(place.home.tentacle(&"1.0.0".parse().unwrap()), place.around().join("damaged")).unwrap();
+    place.install("1.0.0", &format!(": >mended; {STAY}"));
+    assert!(stays(Duration::from_millis(300), || place.starts().len() == 1 && is_alive(pid)));
+    send(pid, Signal::KILL);
+    place.wait_for_starts(2);
+    wait_until("the new program", || place.home.path().join("mended").exists());
 }
 
 #[test]

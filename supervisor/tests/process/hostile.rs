@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::support::{Place, STAY, can, own_by, wait_until};
+use crate::support::{Place, STAY, another_user, own_by, wait_until};
 
 /// Entries beside the one complete version.
 const ENTRIES: usize = 10_000;
@@ -64,12 +64,7 @@ fn of_ten_thousand_hostile_entries_the_one_complete_version_is_launched_and_noth
 
 #[test]
 fn a_folder_of_versions_without_permission_is_waited_for_and_then_read() {
-    let user = 50_000 + std::process::id() % 10_000;
-    let become_user = format!("setpriv --reuid={user} --regid={user} --clear-groups");
-    let words: Vec<_> = become_user.split(' ').skip(1).collect();
-    if !can("another user", "setpriv", &[words.as_slice(), &["true"]].concat()) {
-        return;
-    }
+    let Some((user, become_user)) = another_user() else { return };
     let place = Place::new();
     place.install("1.0.0", STAY).prove("1.0.0");
     own_by(&place, user);

@@ -1,12 +1,13 @@
 //! Unusual places to run in: as the first process, as nobody in particular, where process numbers come round soon.
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Place, STAY, UNLIMITED, can, children, is_alive, own_by, send, stays, wait_until, write_program};
+use crate::support::{
+    Place, STAY, UNLIMITED, another_user, can, children, is_alive, own_by, send, stays, wait_until, write_program,
+};
 
 /// The words that make a program the first process of a namespace, which dies with the first words' process.
 const FIRST: &str = "exec unshare --pid --fork --kill-child --mount-proc";
@@ -67,12 +68,7 @@ fn a_process_number_that_comes_round_is_no_confusion() {
 #[test]
 fn as_an_ordinary_user_it_runs_and_a_full_process_table_is_waited_for() {
     // A user of its own, so that the processes of others do not count.
-    let user = 40_000 + std::process::id() % 10_000;
-    let become_user = format!("setpriv --reuid={user} --regid={user} --clear-groups");
-    let words: Vec<_> = become_user.split(' ').skip(1).collect();
-    if !can("another user", "setpriv", &[words.as_slice(), &["true"]].concat()) {
-        return;
-    }
+    let Some((user, become_user)) = another_user() else { return };
     let place = Place::new();
     place.install("1.0.0", STAY).prove("1.0.0");
     own_by(&place, user);
@@ -80,10 +76,9 @@ fn as_an_ordinary_user_it_runs_and_a_full_process_table_is_waited_for() {
     let pid = place.wait_for_starts(1)[0].pid;
     let id = cup.child.id().to_string();
     let limit = |number: &str| {
-        let limit = format!("--nproc={number}");
         // By the same user, because not even root may be allowed to do it to others.
-        let set = Command::new("setpriv").args(&words).args(["prlimit", "--pid", &id, &limit]).status();
-        assert!(set.unwrap().success());
+        let words = format!("{become_user} prlimit --pid {id} --nproc={number}");
+        assert!(can("setting a limit", "sh", &["-c", &words]));
     };
     limit("0:1000");
     send(pid, Signal::KILL);

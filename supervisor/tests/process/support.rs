@@ -265,6 +265,13 @@ pub fn can(what: &str, program: &str, arguments: &[&str]) -> bool {
     can
 }
 
+/// A user that is nobody's, and the words that make a program run as that user; `None` where that is not possible.
+pub fn another_user() -> Option<(u32, String)> {
+    let user = 40_000 + std::process::id() % 10_000;
+    let words = format!("setpriv --reuid={user} --regid={user} --clear-groups");
+    can("another user", "sh", &["-c", &format!("{words} true")]).then_some((user, words))
+}
+
 /// Where `strace` can be had, the words that run a program under it, with these injections. The program keeps the number
 /// of the process that was started. System calls of its children are left alone.
 pub fn strace(injections: &[&str]) -> Option<String> {

@@ -189,8 +189,12 @@ pub fn tally(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> String {
 
 /// The machines of which [`sequel`] may have something to tell.
 pub fn may_have_sequel(rollouts: &[Rollout]) -> Vec<MachineId> {
-    let judged = |machine: &&RolloutMachine| matches!(machine.phase.kind(), PhaseKind::Lost | PhaseKind::Failed);
-    rollouts.iter().flat_map(|r| &r.machines).filter(judged).map(|machine| machine.machine).collect()
+    rollouts.iter().flat_map(|r| &r.machines).filter(|m| may_be_judged(m)).map(|machine| machine.machine).collect()
+}
+
+/// True where something may have been heard of the machine since that its phase does not say.
+pub fn may_be_judged(machine: &RolloutMachine) -> bool {
+    matches!(machine.phase.kind(), PhaseKind::Lost | PhaseKind::Failed)
 }
 
 #[cfg(test)]

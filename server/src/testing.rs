@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use contract::Version;
 use octopus_proto::tls::Identity;
 use package::PackRequest;
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::db::Db;
 use crate::db::users::{user_by_name, user_insert};
 use crate::live::Live;
-use crate::model::Scope;
+use crate::model::{Report, Scope};
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
 use crate::tentacle::fake::FakeTentacles;
@@ -80,6 +81,27 @@ impl Deref for TestDb {
 
     fn deref(&self) -> &Db {
         &self.db
+    }
+}
+
+/// What a healthy machine says that runs a version.
+pub fn report(version: Version, at: Timestamp) -> Report {
+    Report {
+        at,
+        instance_seen_at: at,
+        version,
+        instance_id: "i".to_owned(),
+        started_at: at,
+        runtime: "linux-x64".to_owned(),
+        os: "Debian GNU/Linux 13".to_owned(),
+        hostname: "server".to_owned(),
+        supervisor_contract: Some(1),
+        installed: Vec::new(),
+        last_words: None,
+        free_disk_bytes: 1 << 40,
+        running_work: Vec::new(),
+        generation: 0,
+        problems: Vec::new(),
     }
 }
 

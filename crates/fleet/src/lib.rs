@@ -2,6 +2,7 @@
 //! place that links both the portal and the Tentacle, so that a measurement needs a single build.
 
 pub mod idle;
+pub mod pages;
 pub mod plan;
 pub mod push;
 pub mod simulate;

@@ -1,12 +1,12 @@
-//! `fleet`: measurements with real Tentacles. Reads the command line, measures, prints one line of JSON.
+//! `fleet`: measurements with real Tentacles and the real portal. Reads the command line, measures, prints one line of JSON.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use contract::TentacleExit;
-use fleet::{idle, plan, push, simulate, soak};
+use fleet::{idle, pages, plan, push, simulate, soak};
 
-/// Measurements with real Tentacles on this computer; each prints one line of JSON.
+/// Measurements with real Tentacles and the real portal on this computer; each prints one line of JSON.
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -23,6 +23,8 @@ enum Command {
     Simulate(simulate::Options),
     /// Measure one step of the planner for a large rollout
     Plan(plan::Options),
+    /// Measure how soon the portal's pages come, with many machines
+    Pages(pages::Options),
     /// Kill a Tentacle and its Suction Cup at random moments, and see them come back
     Soak(soak::Options),
     /// Be the Tentacle of one machine; what `push` starts
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Push(options) => push::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Pages(options) => pages::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Tentacle(options) => return be_tentacle(&options),

@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::ids::{MachineId, RolloutId, SpaceId};
 use crate::model::{Contact, Facts, Health, Machine, VersionState};
 use crate::rollout::hindrance::Hold;
-use crate::rollout::look::whys;
+use crate::rollout::look::{why_of, whys};
 use crate::rollout::why::Why;
 
 /// A machine beside what is known of it.
@@ -65,7 +65,7 @@ pub(super) async fn seen(app: &App, space: SpaceId, id: MachineId) -> Result<See
     let rollout = rollout_in_flight(&mut conn, id).await?;
     let version = version_state(app, facts.as_ref());
     let hold = hold_get(&mut conn, id, app.now()).await?;
-    let why = whys(app, &mut conn, space, &[(&machine, facts.as_ref())]).await?.remove(&id).unwrap_or(Why::NeverAsked);
+    let why = why_of(app, &mut conn, &machine, facts.as_ref()).await?;
     Ok(Seen { machine, facts, rollout, version, hold, why })
 }
 

@@ -119,14 +119,14 @@ pub async fn facts_put(conn: &mut Connection, machine: MachineId, facts: &Facts)
     let json = json.transpose().map_err(|error| DbError::damaged("report", error))?;
     sqlx::query(
         "INSERT INTO machine_facts (machine_id, tried_at, contact, contact_since, contact_reason, reported_at, version,
-                                    instance_id, instance_seen_at, report, instances)
-         SELECT id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM machines WHERE id = $1
+                                    instance_id, instance_seen_at, report, instances, runtime, problems)
+         SELECT id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM machines WHERE id = $1
          ON CONFLICT (machine_id) DO UPDATE SET
              tried_at = excluded.tried_at, contact = excluded.contact, contact_since = excluded.contact_since,
              contact_reason = excluded.contact_reason, reported_at = excluded.reported_at,
              version = excluded.version, instance_id = excluded.instance_id,
              instance_seen_at = excluded.instance_seen_at, report = excluded.report,
-             instances = excluded.instances",
+             instances = excluded.instances, runtime = excluded.runtime, problems = excluded.problems",
     )
     .bind(machine)
     .bind(facts.tried_at)
@@ -139,6 +139,8 @@ pub async fn facts_put(conn: &mut Connection, machine: MachineId, facts: &Facts)
     .bind(report.map(|report| report.instance_seen_at))
     .bind(json)
     .bind(write_instances(&facts.instances)?)
+    .bind(report.map(|report| report.runtime.as_str()))
+    .bind(facts.problem_line())
     .execute(conn)
     .await?;
     Ok(())

@@ -4,6 +4,7 @@
 //! to what SQLite and PostgreSQL share: `$1` placeholders, `ON CONFLICT … DO UPDATE`, times as BIGINT.
 
 pub mod api_keys;
+pub mod briefs;
 pub mod environments;
 pub mod facts;
 pub mod machine_events;
@@ -11,6 +12,7 @@ pub mod machine_holds;
 pub mod machines;
 pub mod maintenance;
 pub mod packages;
+pub mod places;
 pub mod policies;
 pub mod rollout_events;
 pub mod rollout_waves;

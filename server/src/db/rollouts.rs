@@ -90,8 +90,9 @@ pub struct Place {
     pub machine: RolloutMachine,
 }
 
+/// A [`Place`] as it is read: `m.*, r.target_version`.
 #[derive(FromRow)]
-struct PlaceRow {
+pub(super) struct PlaceRow {
     rollout_id: RolloutId,
     target_version: String,
     #[sqlx(flatten)]
@@ -540,7 +541,7 @@ impl Row {
 }
 
 impl PlaceRow {
-    fn read(self) -> Result<(MachineId, Place), DbError> {
+    pub(super) fn read(self) -> Result<(MachineId, Place), DbError> {
         let (rollout, target) = (self.rollout_id, read_version(&self.target_version)?);
         let machine = self.machine.read()?;
         let target = machine.target(&target).clone();

@@ -3,7 +3,7 @@
 use contract::{Verdicts, Version};
 
 use crate::clock::Timestamp;
-use crate::model::{Instances, Machine};
+use crate::model::Instances;
 
 /// The outcome of the last attempt to reach a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,19 @@ impl Facts {
         let reported = self.report.iter().flat_map(|report| report.problems.iter().cloned());
         self.instances.clone_sentence().into_iter().chain(reported).collect()
     }
+
+    /// The same in one line; empty where nothing is wrong.
+    pub fn problem_line(&self) -> String {
+        self.problems().join("; ")
+    }
+
+    /// Why its health is as it is, in a line; empty where the word says it all.
+    pub fn reason(&self) -> String {
+        match &self.contact {
+            Contact::Silent { reason } | Contact::Refused { reason } => reason.clone(),
+            Contact::Answered => self.problem_line(),
+        }
+    }
 }
 
 /// A machine's health in one word.
@@ -159,13 +172,4 @@ impl VersionState {
             _ => Self::Unknown,
         }
     }
-}
-
-/// A machine beside what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
-    /// The machine as people described it.
-    pub machine: Machine,
-    /// What the portal last saw of it.
-    pub facts: Option<Facts>,
 }

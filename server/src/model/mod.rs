@@ -2,6 +2,7 @@
 //!
 //! Read by everybody in the portal. Nothing here does I/O or reads a clock.
 
+pub mod brief;
 pub mod environment;
 pub mod fact;
 pub mod instances;
@@ -10,8 +11,9 @@ pub mod package;
 pub mod task;
 pub mod user;
 
+pub use brief::Brief;
 pub use environment::{Environment, NewEnvironment};
-pub use fact::{Contact, Facts, Health, InstalledVersion, Observed, Report, RunningWork, VersionState};
+pub use fact::{Contact, Facts, Health, InstalledVersion, Report, RunningWork, VersionState};
 pub use instances::{Answer, Instances};
 pub use machine::{Address, Machine, NewMachine};
 pub use package::{NewPackage, Package};

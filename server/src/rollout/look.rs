@@ -7,6 +7,7 @@ use contract::Version;
 
 use super::calendar::{Calendar, Closed};
 use super::hindrance::Hold;
+use super::phase::PhaseKind;
 use super::plan::{Elsewhere, Limits, Observation, hindrances};
 use super::state::{Deadlines, Rollout};
 use super::strategy::{Candidate, role_sizes};
@@ -18,7 +19,10 @@ use crate::db::facts::facts_of;
 use crate::db::machine_holds::hold_list;
 use crate::db::machines::{machine_role_sizes, machine_some};
 use crate::db::maintenance::calendar_load;
-use crate::db::rollouts::{generation_issued, places_live, rollout_machines_last, rollout_open, rollout_packages};
+use crate::db::places::{place_last, place_of, place_rollouts};
+use crate::db::rollouts::{
+    Place, generation_issued, places_live, rollout_get, rollout_machines_last, rollout_open, rollout_packages,
+};
 use crate::db::version_failures::{version_failures, version_failures_by_runtime};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
@@ -141,14 +145,49 @@ pub async fn whys(
     space: SpaceId,
     machines: &[(&Machine, Option<&Facts>)],
 ) -> Result<HashMap<MachineId, Why>, DbError> {
-    let now = app.clock.now();
     let open = rollout_open(conn).await?;
-    let known = Snapshot::read(app, conn, &open).await?;
     let mut places = rollout_machines_last(conn, space).await?;
     places.extend(places_live(&open, space));
+    whys_among(app, conn, space, machines, &open, &places).await
+}
+
+/// Why one machine is not upgraded. Reads no rollout but those that it waits in, because what keeps it there may lie in
+/// their other machines.
+pub async fn why_of(
+    app: &App,
+    conn: &mut Connection,
+    machine: &Machine,
+    facts: Option<&Facts>,
+) -> Result<Why, DbError> {
+    let place = match place_of(conn, machine.space, machine.id).await? {
+        Some(place) => Some(place),
+        None => place_last(conn, machine.id).await?,
+    };
+    let mut open = Vec::new();
+    if place.as_ref().is_some_and(|place| place.machine.phase.kind() == PhaseKind::Waiting) {
+        for id in place_rollouts(conn, machine.id).await? {
+            open.extend(rollout_get(conn, machine.space, id).await?);
+        }
+    }
+    let places = place.into_iter().map(|place| (machine.id, place)).collect();
+    let mut found = whys_among(app, conn, machine.space, &[(machine, facts)], &open, &places).await?;
+    Ok(found.remove(&machine.id).unwrap_or(Why::NeverAsked))
+}
+
+/// `open` are the rollouts that may keep one of the machines waiting, `places` where the machines stand.
+async fn whys_among(
+    app: &App,
+    conn: &mut Connection,
+    space: SpaceId,
+    machines: &[(&Machine, Option<&Facts>)],
+    open: &[Rollout],
+    places: &HashMap<MachineId, Place>,
+) -> Result<HashMap<MachineId, Why>, DbError> {
+    let now = app.clock.now();
+    let known = Snapshot::read(app, conn, open).await?;
     let mut found = HashMap::new();
     for rollout in open.iter().filter(|rollout| rollout.space == space) {
-        let (seen, limits) = known.look(&open, rollout);
+        let (seen, limits) = known.look(open, rollout);
         found.insert(rollout.id, hindrances(rollout, &seen, &limits, now));
     }
     let environments = environment_list(conn, space).await?;

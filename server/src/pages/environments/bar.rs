@@ -29,7 +29,7 @@ pub struct Segment {
 pub(super) fn segments(members: &[&Judged<'_>], bundled: Option<&Version>) -> Vec<Segment> {
     let mut numbers: HashMap<Option<&Version>, usize> = HashMap::new();
     for machine in members {
-        *numbers.entry(machine.version).or_default() += 1;
+        *numbers.entry(machine.version()).or_default() += 1;
     }
     let mut numbers: Vec<_> = numbers.into_iter().collect();
     numbers.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use contract::Version;
 
 use crate::ids::EnvironmentId;
-use crate::model::{Health, Machine};
+use crate::model::{Brief, Health};
 use crate::pages::form::Fields;
 use crate::pages::view::{Mark, Status};
 
@@ -95,11 +95,11 @@ impl Filter {
     }
 
     /// True where a machine is shown.
-    pub fn passes(&self, machine: &Machine, standing: Standing, version: Option<&Version>) -> bool {
+    pub fn passes(&self, machine: &Brief, standing: Standing) -> bool {
         let search = self.search.to_lowercase();
         let holds = |text: &String| text.to_lowercase().contains(&search);
         self.standing.is_none_or(|wanted| wanted == standing)
-            && self.version.as_ref().is_none_or(|wanted| wanted.as_ref() == version)
+            && self.version.as_ref().is_none_or(|wanted| *wanted == machine.version)
             && (search.is_empty() || holds(&machine.name) || machine.roles.iter().any(holds))
     }
 

@@ -6,7 +6,7 @@ use super::filter::Standing;
 use super::view::{Activity, Bundled, Row, Truth};
 use crate::db::rollouts::Place;
 use crate::ids::EnvironmentId;
-use crate::model::{Contact, Health, Observed, VersionState};
+use crate::model::{Brief, Health, VersionState};
 use crate::pages::sentence;
 use crate::rollout::hindrance::Hold;
 use crate::rollout::state::PhaseKind;
@@ -14,9 +14,7 @@ use crate::sequel::{Sequel, sequel};
 
 /// A machine and what was found out about it once, however many panels it stands in.
 pub(super) struct Judged<'a> {
-    pub(super) observed: &'a Observed,
-    pub(super) health: Health,
-    pub(super) version: Option<&'a Version>,
+    pub(super) brief: &'a Brief,
     pub(super) version_state: VersionState,
     /// Its place in an open rollout, or in the last one, which lost it.
     place: Option<&'a Place>,
@@ -28,19 +26,21 @@ pub(super) struct Judged<'a> {
 
 impl<'a> Judged<'a> {
     /// Finds it out.
-    pub(super) fn new(observed: &'a Observed, truth: &'a Truth) -> Self {
-        let version = observed.facts.as_ref().and_then(|facts| facts.report.as_ref()).map(|report| &report.version);
-        let place = truth.places.get(&observed.machine.id);
+    pub(super) fn new(brief: &'a Brief, truth: &'a Truth) -> Self {
+        let place = truth.places.get(&brief.id);
         Self {
-            observed,
-            health: Health::of(observed.facts.as_ref()),
-            version,
-            version_state: VersionState::of(version, truth.bundled.offered_to(observed)),
+            brief,
+            version_state: VersionState::of(brief.version.as_ref(), truth.bundled.offered_to(brief)),
             place,
-            sequel: place.and_then(|place| sequel(&place.machine, &place.target, observed.facts.as_ref())),
-            hold: truth.holds.get(&observed.machine.id),
+            sequel: place.and_then(|place| sequel(&place.machine, &place.target, truth.facts.get(&brief.id))),
+            hold: truth.holds.get(&brief.id),
             is_paused: place.is_some_and(|place| truth.paused.contains(&place.rollout)),
         }
+    }
+
+    /// What it ran when it last answered.
+    pub(super) fn version(&self) -> Option<&'a Version> {
+        self.brief.version.as_ref()
     }
 
     /// True where an open rollout is at it or will be.
@@ -53,28 +53,27 @@ impl<'a> Judged<'a> {
 
     /// How it stands.
     pub(super) fn standing(&self) -> Standing {
-        if self.observed.machine.is_disabled { Standing::Disabled } else { self.health.into() }
+        if self.brief.is_disabled { Standing::Disabled } else { self.brief.health.into() }
     }
 
     /// Its row in the panel of an environment.
     pub(super) fn row(&self, environment: EnvironmentId, is_enabled: bool, bundled: &Bundled) -> Row {
-        let machine = &self.observed.machine;
-        let facts = self.observed.facts.as_ref();
+        let machine = self.brief;
         let is_old = self.version_state == VersionState::UpgradeAvailable;
-        let wish = bundled.offered_to(self.observed).filter(|_| is_old);
-        let may = is_old && !machine.is_disabled && is_enabled && self.health != Health::Unavailable;
+        let wish = bundled.offered_to(machine).filter(|_| is_old);
+        let may = is_old && !machine.is_disabled && is_enabled && machine.health != Health::Unavailable;
         Row {
             machine: machine.id,
             environment,
             name: machine.name.clone(),
             roles: machine.roles.clone(),
             is_disabled: machine.is_disabled,
-            health: self.health,
-            health_reason: health_reason(self.observed),
-            version: self.version.map(Version::to_string),
+            health: machine.health,
+            health_reason: machine.health_reason.clone(),
+            version: self.version().map(Version::to_string),
             wish: wish.map(Version::to_string),
             version_state: self.version_state,
-            seen: facts.and_then(|facts| facts.report.as_ref()).map(|report| report.at),
+            seen: machine.seen,
             activity: self.place.map(|place| Activity {
                 rollout: place.rollout,
                 kind: place.machine.phase.kind(),
@@ -86,14 +85,5 @@ impl<'a> Judged<'a> {
             hold: self.hold.map(|hold| sentence(&hold.sentence())).unwrap_or_default(),
             can_upgrade: may && !self.is_under_way() && self.hold.is_none(),
         }
-    }
-}
-
-/// Why a machine's health is as it is, in a sentence; empty where the word says it all.
-fn health_reason(observed: &Observed) -> String {
-    match observed.facts.as_ref().map(|facts| (&facts.contact, facts)) {
-        Some((Contact::Silent { reason } | Contact::Refused { reason }, _)) => reason.clone(),
-        Some((Contact::Answered, facts)) => facts.problems().join("; "),
-        None => String::new(),
     }
 }

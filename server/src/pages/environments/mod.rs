@@ -27,12 +27,14 @@ use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::environments::environment_list;
-use crate::db::facts::facts_list;
+use crate::db::briefs::brief_list;
+use crate::db::facts::facts_of;
 use crate::db::machine_holds::hold_list;
-use crate::db::machines::machine_list;
-use crate::db::rollouts::{rollout_machines_live, rollout_machines_lost, rollout_paused};
+use crate::db::places::place_list;
+use crate::db::rollouts::rollout_paused;
 use crate::ids::SpaceId;
-use crate::model::{Observed, VersionState};
+use crate::model::VersionState;
+use crate::sequel::may_be_judged;
 
 /// `/environments` and what is under it, but for the upgrades.
 pub fn router() -> Router<App> {
@@ -58,14 +60,13 @@ async fn list(user: PageUser, State(app): State<App>, Address(fields): Address) 
 pub async fn load(app: &App) -> Result<Truth, DbError> {
     let mut conn = app.db.read().await?;
     let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
-    let machines = machine_list(&mut conn, SpaceId::DEFAULT).await?;
-    let mut facts = facts_list(&mut conn, SpaceId::DEFAULT).await?;
-    let mut places = rollout_machines_lost(&mut conn, SpaceId::DEFAULT).await?;
-    places.extend(rollout_machines_live(&mut conn, SpaceId::DEFAULT).await?);
+    let machines = brief_list(&mut conn, SpaceId::DEFAULT).await?;
+    let places = place_list(&mut conn, SpaceId::DEFAULT).await?;
     let paused = rollout_paused(&mut conn, SpaceId::DEFAULT).await?;
-    let observed = machines.into_iter().map(|machine| Observed { facts: facts.remove(&machine.id), machine });
+    let ended = places.iter().filter(|(_, place)| may_be_judged(&place.machine)).map(|(id, _)| *id).collect::<Vec<_>>();
+    let facts = facts_of(&mut conn, &ended).await?;
     let holds = hold_list(&mut conn, SpaceId::DEFAULT, app.now()).await?;
-    Ok(Truth { environments, observed: observed.collect(), places, paused, bundled: bundled(app), holds })
+    Ok(Truth { environments, machines, facts, places, paused, bundled: bundled(app), holds })
 }
 
 /// What this portal could offer to a machine.

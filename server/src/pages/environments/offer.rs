@@ -28,7 +28,7 @@ impl Offer {
         match machine.version_state {
             _ if machine.is_under_way() => self.under_way += 1,
             VersionState::UpgradeAvailable if machine.hold.is_some() => self.held += 1,
-            VersionState::UpgradeAvailable if machine.health == Health::Unavailable => self.unreachable += 1,
+            VersionState::UpgradeAvailable if machine.brief.health == Health::Unavailable => self.unreachable += 1,
             VersionState::UpgradeAvailable => self.ready += 1,
             VersionState::Unknown => self.unknown += 1,
             VersionState::UpToDate | VersionState::NewerThanBundled => {}

@@ -13,7 +13,7 @@ pub use super::offer::Offer;
 use crate::clock::Timestamp;
 use crate::db::rollouts::Place;
 use crate::ids::{EnvironmentId, MachineId, RolloutId};
-use crate::model::{Environment, Health, Observed, VersionState};
+use crate::model::{Brief, Environment, Facts, Health, VersionState};
 use crate::pages::view::{self as words, Status};
 use crate::rollout::hindrance::Hold;
 use crate::rollout::state::PhaseKind;
@@ -33,9 +33,9 @@ pub struct Bundled {
 
 impl Bundled {
     /// The version that is offered to a machine.
-    pub fn offered_to(&self, observed: &Observed) -> Option<&Version> {
-        let report = observed.facts.as_ref()?.report.as_ref()?;
-        self.version.as_ref().filter(|_| self.runtimes.contains(&report.runtime))
+    pub fn offered_to(&self, machine: &Brief) -> Option<&Version> {
+        let runtime = machine.runtime.as_ref()?;
+        self.version.as_ref().filter(|_| self.runtimes.contains(runtime))
     }
 }
 
@@ -45,7 +45,9 @@ pub struct Truth {
     /// In their order.
     pub environments: Vec<Environment>,
     /// All machines, by name.
-    pub observed: Vec<Observed>,
+    pub machines: Vec<Brief>,
+    /// Everything that was seen of those whose rollout lost them or failed with them.
+    pub facts: HashMap<MachineId, Facts>,
     /// The places of machines in open rollouts, and of those whose last rollout lost them in that.
     pub places: HashMap<MachineId, Place>,
     /// The open rollouts that start nothing new. What waits in one is free for another.
@@ -209,26 +211,26 @@ pub struct EnvironmentsView {
 }
 
 /// One machine as a row, whatever environment it is looked at in: it may be upgraded if any of them is enabled.
-pub fn row_of(observed: &Observed, truth: &Truth) -> Row {
-    let own = |e: &&Environment| observed.machine.environments.contains(&e.id);
+pub fn row_of(machine: &Brief, truth: &Truth) -> Row {
+    let own = |e: &&Environment| machine.environments.contains(&e.id);
     let is_enabled = truth.environments.iter().filter(own).any(|environment| !environment.is_disabled);
-    let first = observed.machine.environments.first().copied().unwrap_or(EnvironmentId(0));
-    Judged::new(observed, truth).row(first, is_enabled, &truth.bundled)
+    let first = machine.environments.first().copied().unwrap_or(EnvironmentId(0));
+    Judged::new(machine, truth).row(first, is_enabled, &truth.bundled)
 }
 
 /// The page, from what was loaded and what the reader chose to see.
 pub fn environments_view(truth: &Truth, filter: &Filter) -> EnvironmentsView {
-    let judged: Vec<Judged<'_>> = truth.observed.iter().map(|observed| Judged::new(observed, truth)).collect();
+    let judged: Vec<Judged<'_>> = truth.machines.iter().map(|machine| Judged::new(machine, truth)).collect();
     let mut members: HashMap<EnvironmentId, Vec<&Judged<'_>>> = HashMap::new();
     for machine in &judged {
-        for environment in &machine.observed.machine.environments {
+        for environment in &machine.brief.environments {
             members.entry(*environment).or_default().push(machine);
         }
     }
     let enabled = |id: &EnvironmentId| truth.environments.iter().any(|e| e.id == *id && !e.is_disabled);
     let mut offer = Offer::default();
     for machine in &judged {
-        if !machine.observed.machine.is_disabled && machine.observed.machine.environments.iter().any(enabled) {
+        if !machine.brief.is_disabled && machine.brief.environments.iter().any(enabled) {
             offer.add(machine);
         }
     }
@@ -246,14 +248,14 @@ pub fn environments_view(truth: &Truth, filter: &Filter) -> EnvironmentsView {
 
 fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filter: &Filter) -> Panel {
     let mut offer = Offer::default();
-    for machine in members.iter().filter(|m| !environment.is_disabled && !m.observed.machine.is_disabled) {
+    for machine in members.iter().filter(|m| !environment.is_disabled && !m.brief.is_disabled) {
         offer.add(machine);
     }
     let counts = Standing::ALL.into_iter().map(|standing| Count {
         standing,
         number: members.iter().filter(|machine| machine.standing() == standing).count(),
     });
-    let passes = |m: &&&Judged<'_>| filter.passes(&m.observed.machine, m.standing(), m.version);
+    let passes = |m: &&&Judged<'_>| filter.passes(m.brief, m.standing());
     let matching: Vec<_> = members.iter().filter(passes).collect();
     let shown = if filter.all { matching.len() } else { matching.len().min(ROWS_MAX) };
     Panel {

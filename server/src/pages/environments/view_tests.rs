@@ -8,6 +8,12 @@ use crate::model::{Address, Contact, Facts, InstalledVersion, Instances, Machine
 use crate::pages::environments::bar::BAR_WIDTH;
 use crate::rollout::state::{Phase, RolloutMachine, WaitReason};
 
+/// A machine beside everything that is known of it.
+struct Observed {
+    machine: Machine,
+    facts: Option<Facts>,
+}
+
 const NOW: Timestamp = Timestamp(1_795_428_000_000_000);
 
 fn environment(id: i64, is_disabled: bool) -> Environment {
@@ -75,7 +81,9 @@ fn answered(id: i64, environments: &[i64], version: Version) -> Observed {
 
 fn truth(environments: Vec<Environment>, observed: Vec<Observed>) -> Truth {
     let bundled = Bundled { version: Some(v(1)), runtimes: vec!["linux-x64".into()] };
-    Truth { environments, observed, places: HashMap::new(), paused: HashSet::new(), bundled, holds: HashMap::new() }
+    let machines = observed.iter().map(|seen| Brief::of(&seen.machine, seen.facts.as_ref())).collect();
+    let facts = observed.into_iter().filter_map(|seen| Some((seen.machine.id, seen.facts?))).collect();
+    Truth { environments, machines, facts, bundled, ..Truth::default() }
 }
 
 fn view(truth: &Truth) -> EnvironmentsView {

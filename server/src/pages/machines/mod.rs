@@ -14,7 +14,8 @@ use axum::routing::{get, post};
 
 use self::view::{MachineView, machine_view};
 use super::PageError;
-use super::environments::load as load_all;
+use super::environments::bundled;
+use super::environments::view::Truth;
 use super::form::{Body, Id, moment};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
@@ -24,13 +25,19 @@ use super::view::{self as words, Status};
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
+use crate::db::environments::environment_list;
+use crate::db::facts::facts_get;
 use crate::db::machine_events::machine_event_list;
+use crate::db::machine_holds::hold_get;
+use crate::db::machines::machine_get;
+use crate::db::places::place_of;
+use crate::db::rollouts::rollout_paused;
 use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId};
 use crate::inventory::inventory_forget_clone;
 use crate::rollout::create::Selection;
 use crate::rollout::hands::{Who, machine_hold, machine_release};
-use crate::rollout::look::whys;
+use crate::rollout::look::why_of;
 use crate::tasks::task_create_health;
 
 /// `/machines` and what is under it, but for the upgrade.
@@ -60,17 +67,26 @@ async fn show(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> 
     Ok(ShowPage { now: shell.now, shell, view })
 }
 
-/// One machine with everything that is known of it.
+/// One machine with everything that is known of it. Reads nothing of any other machine, but for what a rollout that it
+/// waits in does with them.
 pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
-    let truth = load_all(app).await?;
-    let missing = || ApiError::not_found(format!("The machine {id}"));
-    let observed = truth.observed.iter().find(|observed| observed.machine.id == id).ok_or_else(missing)?;
     let mut conn = app.db.read().await?;
-    let known = [(&observed.machine, observed.facts.as_ref())];
-    let why = whys(app, &mut conn, SpaceId::DEFAULT, &known).await?.remove(&id);
+    let machine = machine_get(&mut conn, SpaceId::DEFAULT, id).await?;
+    let machine = machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
+    let facts = facts_get(&mut conn, id).await?;
+    let why = why_of(app, &mut conn, &machine, facts.as_ref()).await?;
+    let hold = hold_get(&mut conn, id, app.now()).await?;
+    let truth = Truth {
+        environments: environment_list(&mut conn, SpaceId::DEFAULT).await?,
+        facts: facts.clone().into_iter().map(|facts| (id, facts)).collect(),
+        places: place_of(&mut conn, SpaceId::DEFAULT, id).await?.into_iter().map(|place| (id, place)).collect(),
+        paused: rollout_paused(&mut conn, SpaceId::DEFAULT).await?,
+        bundled: bundled(app),
+        holds: hold.into_iter().map(|hold| (id, hold)).collect(),
+        ..Truth::default()
+    };
     let events = machine_event_list(&mut conn, id).await?;
-    let why = why.map(|why| why.to_string()).unwrap_or_default();
-    machine_view(&truth, id, &why, events).ok_or_else(missing)
+    Ok(machine_view(&truth, &machine, facts.as_ref(), &why.to_string(), events))
 }
 
 async fn hold(

@@ -5,8 +5,8 @@ use contract::{Rejection, Verdicts};
 
 use crate::clock::Timestamp;
 use crate::db::rollout_events::Event;
-use crate::ids::{EnvironmentId, MachineId};
-use crate::model::Report;
+use crate::ids::EnvironmentId;
+use crate::model::{Brief, Facts, Machine, Report};
 use crate::pages::environments::view::{Row, Truth, row_of};
 use crate::pages::live::WholeView;
 use crate::pages::sentence;
@@ -98,13 +98,17 @@ fn report_view(report: &Report) -> ReportView {
     }
 }
 
-/// The page of one machine; `None` if there is no such machine. `why` is the answer to why it is not upgraded.
-pub fn machine_view(truth: &Truth, id: MachineId, why: &str, events: Vec<Event>) -> Option<MachineView> {
-    let observed = truth.observed.iter().find(|observed| observed.machine.id == id)?;
-    let (machine, facts) = (&observed.machine, observed.facts.as_ref());
+/// The page of one machine. `why` is the answer to why it is not upgraded; `truth` need not tell of any other machine.
+pub fn machine_view(
+    truth: &Truth,
+    machine: &Machine,
+    facts: Option<&Facts>,
+    why: &str,
+    events: Vec<Event>,
+) -> MachineView {
     let name = |id: &EnvironmentId| truth.environments.iter().find(|e| e.id == *id).map(|e| (e.id, e.name.to_string()));
-    Some(MachineView {
-        row: row_of(observed, truth),
+    MachineView {
+        row: row_of(&Brief::of(machine, facts), truth),
         environments: machine.environments.iter().filter_map(name).collect(),
         address: machine.address.to_string(),
         uri: machine.address.uri(),
@@ -114,10 +118,10 @@ pub fn machine_view(truth: &Truth, id: MachineId, why: &str, events: Vec<Event>)
         cloned: facts.and_then(|facts| facts.instances.clone_sentence()).map(|how| sentence(&how)).unwrap_or_default(),
         tried_at: facts.map(|facts| facts.tried_at),
         report: facts.and_then(|facts| facts.report.as_ref()).map(report_view),
-        hold: truth.holds.get(&id).cloned(),
+        hold: truth.holds.get(&machine.id).cloned(),
         why: sentence(why),
         events,
-    })
+    }
 }
 
 #[derive(Template)]

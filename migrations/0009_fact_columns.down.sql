@@ -1,0 +1,2 @@
+ALTER TABLE machine_facts DROP COLUMN problems;
+ALTER TABLE machine_facts DROP COLUMN runtime;

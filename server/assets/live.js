@@ -1,4 +1,4 @@
-// Keeps ages ticking, and says when the live connection is lost. Every page is complete without it.
+// Keeps ages ticking, counts what is ticked, and says when the live connection is lost. Every page is complete without it.
 (() => {
   "use strict";
   const SILENT_MAX_MS = 40000; // The portal says something every 15 s; after this much silence the line is dead.
@@ -41,6 +41,16 @@
     else source.dispatchEvent(new Event("live:retry"));
     heardAt = Date.now();
   };
+
+  // Says how many machines are ticked, and that they are meant.
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches?.('input[form="selected"]')) return;
+    const number = document.querySelectorAll('input[form="selected"]:checked').length;
+    const picked = document.querySelector('#selected input[value="picked"]');
+    if (!picked) return;
+    picked.checked = true;
+    picked.nextElementSibling.textContent = number === 1 ? "The ticked machine" : `The ${number} ticked machines`;
+  });
 
   tick();
   setInterval(tick, 1000);

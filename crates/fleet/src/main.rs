@@ -55,9 +55,6 @@ fn main() -> ExitCode {
 }
 
 fn be_tentacle(options: &tentacle::config::Run) -> ExitCode {
-    let ended = tentacle::run::run(options).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        TentacleExit::Failed
-    });
-    ExitCode::from(ended.code())
+    let ended = tentacle::run::run(options).inspect_err(|error| eprintln!("error: {error:#}"));
+    ExitCode::from(ended.unwrap_or(TentacleExit::Failed).code())
 }

@@ -180,6 +180,13 @@ pub async fn machine_update(
     machine_get(conn, space, id).await
 }
 
+/// Enables or disables a machine. Where there is none, nothing happens.
+pub async fn machine_set_disabled(conn: &mut Connection, id: MachineId, is_disabled: bool) -> Result<(), DbError> {
+    let sql = "UPDATE machines SET is_disabled = $2 WHERE id = $1";
+    sqlx::query(sql).bind(id).bind(is_disabled).execute(conn).await?;
+    Ok(())
+}
+
 /// Deletes a machine and what is known of it; the history of its rollouts and tasks stays. False if there is none.
 pub async fn machine_delete(conn: &mut Connection, space: SpaceId, id: MachineId) -> Result<bool, DbError> {
     let done =

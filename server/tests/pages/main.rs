@@ -8,4 +8,5 @@ mod lost;
 mod new_rollout;
 mod pages;
 mod seed;
+mod selected;
 mod stream;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use contract::Version;
 
 use crate::ids::EnvironmentId;
-use crate::model::{Brief, Health};
+use crate::model::{Brief, Health, VersionState};
 use crate::pages::form::Fields;
 use crate::pages::view::{Mark, Status};
 
@@ -55,6 +55,53 @@ impl Standing {
     }
 }
 
+/// In which order machines are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sort {
+    /// By name.
+    #[default]
+    Name,
+    /// What needs a person first.
+    Health,
+    /// The oldest version first.
+    Version,
+    /// What was not seen for longest first.
+    Seen,
+}
+
+impl Sort {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Name, Self::Health, Self::Version, Self::Seen];
+
+    /// The word in the address.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Health => "health",
+            Self::Version => "version",
+            Self::Seen => "seen",
+        }
+    }
+
+    /// What a person chooses.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Name => "by name",
+            Self::Health => "unwell first",
+            Self::Version => "oldest version first",
+            Self::Seen => "longest unseen first",
+        }
+    }
+}
+
+/// Versions beside the bundled one, as they can be asked for, each with the word in the address.
+pub const FITS: [(VersionState, &str); 4] = [
+    (VersionState::UpgradeAvailable, "outdated"),
+    (VersionState::UpToDate, "current"),
+    (VersionState::NewerThanBundled, "newer"),
+    (VersionState::Unknown, "unknown"),
+];
+
 /// Which machines are shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
@@ -64,10 +111,16 @@ pub struct Filter {
     pub standing: Option<Standing>,
     /// That run this version only; `Some(None)` means those of which no version is known.
     pub version: Option<Option<Version>>,
+    /// Whose version stands so beside the bundled one.
+    pub fit: Option<VersionState>,
+    /// That have this role; empty for every one.
+    pub role: String,
     /// Whose name or role holds this, without regard to case.
     pub search: String,
-    /// However many there are.
-    pub all: bool,
+    /// In this order.
+    pub sort: Sort,
+    /// Which part of them, from 0. Only an environment that is shown alone has more than the first.
+    pub page: usize,
 }
 
 /// The word in the address for "no version is known".
@@ -84,23 +137,34 @@ impl Filter {
             environment: fields.get("environment").parse().ok(),
             standing: Standing::ALL.into_iter().find(|standing| standing.status().word == fields.get("state")),
             version,
-            search: fields.get("q").trim().chars().take(SEARCH_MAX).collect(),
-            all: fields.get("all") == "true",
+            fit: FITS.into_iter().find(|(_, word)| *word == fields.get("fit")).map(|(fit, _)| fit),
+            role: short(fields.get("role")),
+            search: short(fields.get("q")),
+            sort: Sort::ALL.into_iter().find(|sort| sort.word() == fields.get("sort")).unwrap_or_default(),
+            page: fields.get("number").parse().unwrap_or(0),
         }
     }
 
     /// True where it lets every machine pass.
     pub fn is_empty(&self) -> bool {
-        self.environment.is_none() && self.standing.is_none() && self.version.is_none() && self.search.is_empty()
+        let plain = Self { sort: self.sort, page: self.page, ..Self::default() };
+        *self == plain
     }
 
     /// True where a machine is shown.
-    pub fn passes(&self, machine: &Brief, standing: Standing) -> bool {
+    pub fn passes(&self, machine: &Brief, standing: Standing, fit: VersionState) -> bool {
         let search = self.search.to_lowercase();
         let holds = |text: &String| text.to_lowercase().contains(&search);
         self.standing.is_none_or(|wanted| wanted == standing)
             && self.version.as_ref().is_none_or(|wanted| *wanted == machine.version)
+            && self.fit.is_none_or(|wanted| wanted == fit)
+            && (self.role.is_empty() || machine.roles.iter().any(|role| self.is_role(role)))
             && (search.is_empty() || holds(&machine.name) || machine.roles.iter().any(holds))
+    }
+
+    /// True where just the machines with this role are shown.
+    pub fn is_role(&self, role: &str) -> bool {
+        role.to_lowercase() == self.role.to_lowercase()
     }
 
     /// As it stands in an address, without the question mark; empty where nothing was chosen.
@@ -118,16 +182,30 @@ impl Filter {
         if let Some(standing) = self.standing {
             add("state", standing.status().word);
         }
-        if let Some(version) = &self.version {
-            add("version", &version.as_ref().map_or_else(|| NO_VERSION.to_owned(), Version::to_string));
+        if let Some(version) = self.version_word() {
+            add("version", &version);
+        }
+        if let Some((_, word)) = FITS.iter().find(|(fit, _)| self.fit == Some(*fit)) {
+            add("fit", word);
+        }
+        if !self.role.is_empty() {
+            add("role", &self.role);
         }
         if !self.search.is_empty() {
             add("q", &self.search);
         }
-        if self.all {
-            add("all", "true");
+        if self.sort != Sort::default() {
+            add("sort", self.sort.word());
+        }
+        if self.page > 0 {
+            add("number", &self.page.to_string());
         }
         query
+    }
+
+    /// The version that is asked for, as it stands in the address.
+    pub fn version_word(&self) -> Option<String> {
+        self.version.as_ref().map(|version| version.as_ref().map_or_else(|| NO_VERSION.to_owned(), Version::to_string))
     }
 
     fn href(&self) -> String {
@@ -138,7 +216,7 @@ impl Filter {
     pub fn toggle_standing(&self, environment: &EnvironmentId, standing: &Standing) -> String {
         let is_on = self.shows_standing(environment, standing);
         let environment = (!is_on).then_some(*environment);
-        Self { environment, standing: (!is_on).then_some(*standing), all: false, ..self.clone() }.href()
+        Self { environment, standing: (!is_on).then_some(*standing), page: 0, ..self.clone() }.href()
     }
 
     /// True where just those are shown.
@@ -151,7 +229,7 @@ impl Filter {
         let is_on = self.shows_version(environment, version);
         let wanted = version.as_ref().map(|text| text.parse().ok()).unwrap_or_default();
         let environment = (!is_on).then_some(*environment);
-        Self { environment, version: (!is_on).then_some(wanted), all: false, ..self.clone() }.href()
+        Self { environment, version: (!is_on).then_some(wanted), page: 0, ..self.clone() }.href()
     }
 
     /// True where just those are shown.
@@ -160,8 +238,13 @@ impl Filter {
         wanted.as_ref() == Some(version) && self.environment == Some(*environment)
     }
 
-    /// The address that shows every machine of an environment that passes.
-    pub fn show_all(&self, environment: &EnvironmentId) -> String {
-        Self { environment: Some(*environment), all: true, ..self.clone() }.href()
+    /// The address that shows a part of an environment's machines that pass.
+    pub fn turn_to(&self, environment: &EnvironmentId, page: &usize) -> String {
+        Self { environment: Some(*environment), page: *page, ..self.clone() }.href()
     }
+}
+
+/// A text of the address, cut to what is searched for at most.
+fn short(text: &str) -> String {
+    text.trim().chars().take(SEARCH_MAX).collect()
 }

@@ -2,11 +2,12 @@
 
 use askama::Template;
 
-use super::filter::Filter;
+use super::filter::{FITS, Filter, Sort, Standing};
 use super::view::{EnvironmentsView, PanelHead, Row};
 use crate::clock::Timestamp;
 use crate::model::VersionState;
 use crate::pages::live::{LiveView, Part};
+use crate::pages::machines::selected::Deed;
 use crate::pages::view as words;
 
 #[derive(Template)]
@@ -19,6 +20,12 @@ struct Region<'a> {
 #[derive(Template)]
 #[template(path = "environments/top.html")]
 struct Top<'a> {
+    view: &'a EnvironmentsView,
+}
+
+#[derive(Template)]
+#[template(path = "environments/selected.html")]
+struct Selected<'a> {
     view: &'a EnvironmentsView,
 }
 
@@ -39,6 +46,7 @@ struct RowPart<'a> {
 /// What stands at a place of the page.
 enum Piece<'a> {
     Top,
+    Selected,
     Head(&'a PanelHead),
     Row(&'a Row),
 }
@@ -47,7 +55,7 @@ impl EnvironmentsView {
     fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let panels = self.panels.iter();
         let below = panels.flat_map(|p| std::iter::once(Piece::Head(&p.head)).chain(p.rows.iter().map(Piece::Row)));
-        std::iter::once(Piece::Top).chain(below)
+        [Piece::Top, Piece::Selected].into_iter().chain(below)
     }
 }
 
@@ -59,6 +67,7 @@ impl LiveView for EnvironmentsView {
     fn parts(&self) -> Vec<Part> {
         let part = |piece| match piece {
             Piece::Top => Part::new("environments-top", &(&self.bundled, &self.offer)),
+            Piece::Selected => Part::new("selected-top", &self.matching),
             Piece::Head(head) => Part::new(format!("environment-{}-head", head.id.0), head),
             Piece::Row(row) => Part::new(row.element(), row),
         };
@@ -72,6 +81,7 @@ impl LiveView for EnvironmentsView {
     fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String> {
         match self.pieces().nth(place) {
             Some(Piece::Top) => Top { view: self }.render(),
+            Some(Piece::Selected) => Selected { view: self }.render(),
             Some(Piece::Head(head)) => Head { head, filter: &self.filter }.render(),
             Some(Piece::Row(row)) => RowPart { row, now: &now }.render(),
             None => Ok(String::new()),

@@ -1,13 +1,13 @@
 //! What the environments page shows: wish beside fact, with the fact's age. Built by a pure function from what was
 //! loaded; used by the page and by its live stream.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use contract::Version;
 
 pub use super::bar::Segment;
 use super::bar::segments;
-use super::filter::{Filter, Standing};
+use super::filter::{Filter, Sort, Standing};
 use super::judged::Judged;
 pub use super::offer::Offer;
 use crate::clock::Timestamp;
@@ -19,8 +19,11 @@ use crate::rollout::hindrance::Hold;
 use crate::rollout::state::PhaseKind;
 use crate::sequel::Sequel;
 
-/// Rows that a panel shows at once. The others are behind its filters and "Show all".
-pub const ROWS_MAX: usize = 200;
+/// Rows that a panel shows at once. The others are behind its filters, and on its further pages.
+pub const ROWS_MAX: usize = 100;
+
+/// Rows that all panels together show. Those of the panels that come after are on the pages of their environments.
+const ROWS_ALL_MAX: usize = 500;
 
 /// The Tentacle packages that this portal carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +93,21 @@ pub struct PanelHead {
     pub matching: usize,
     /// How many of those are shown.
     pub shown: usize,
+    /// How many come before those.
+    pub before: usize,
+}
+
+impl PanelHead {
+    /// The number of the page that is shown, from 0.
+    pub fn page(&self) -> usize {
+        self.before / ROWS_MAX
+    }
+
+    /// The pages before and after the one that is shown, where there are any.
+    pub fn turns(&self) -> (Option<usize>, Option<usize>) {
+        let next = (self.before + self.shown < self.matching).then_some(self.page() + usize::from(self.shown > 0));
+        (self.page().checked_sub(1), next)
+    }
 }
 
 /// What a rollout does with a machine, or did where it lost it.
@@ -204,6 +222,10 @@ pub struct EnvironmentsView {
     pub offer: Offer,
     /// All machines.
     pub machines: usize,
+    /// Every role that a machine has, in alphabetical order.
+    pub roles: Vec<String>,
+    /// How many machines pass the filter, each counted once.
+    pub matching: usize,
     /// One for each environment that is not filtered out.
     pub panels: Vec<Panel>,
     /// What the reader chose to see.
@@ -236,17 +258,59 @@ pub fn environments_view(truth: &Truth, filter: &Filter) -> EnvironmentsView {
     }
     let wanted = truth.environments.iter().filter(|e| filter.environment.is_none_or(|id| id == e.id));
     let none = Vec::new();
-    let panels = wanted.map(|e| panel(e, members.get(&e.id).unwrap_or(&none), truth, filter)).collect();
+    let mut room = ROWS_ALL_MAX;
+    let mut panels = Vec::new();
+    for environment in wanted {
+        let panel = panel(environment, members.get(&environment.id).unwrap_or(&none), truth, filter, room);
+        room -= panel.rows.len();
+        panels.push(panel);
+    }
     EnvironmentsView {
         bundled: truth.bundled.version.as_ref().map(Version::to_string),
         offer,
         machines: judged.len(),
+        roles: roles(truth),
+        matching: chosen(&among(&judged, filter), filter).len(),
         panels,
         filter: filter.clone(),
     }
 }
 
-fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filter: &Filter) -> Panel {
+/// Every role, once.
+fn roles(truth: &Truth) -> Vec<String> {
+    let all: HashSet<&String> = truth.machines.iter().flat_map(|machine| &machine.roles).collect();
+    let by_key: BTreeMap<String, &String> = all.into_iter().map(|role| (role.to_lowercase(), role)).collect();
+    by_key.into_values().cloned().collect()
+}
+
+/// The machines that pass a filter, in its order.
+fn chosen<'a>(members: &[&'a Judged<'a>], filter: &Filter) -> Vec<&'a Judged<'a>> {
+    let passes = |m: &&&Judged<'_>| filter.passes(m.brief, m.standing(), m.version_state);
+    let mut found: Vec<&Judged<'_>> = members.iter().filter(passes).copied().collect();
+    // They come by name, and stay so where they are equal.
+    match filter.sort {
+        Sort::Name => {}
+        Sort::Health => found.sort_by_key(|m| Standing::ALL.iter().position(|standing| *standing == m.standing())),
+        Sort::Version => found.sort_by(|a, b| a.brief.version.cmp(&b.brief.version)),
+        Sort::Seen => found.sort_by_key(|m| m.brief.seen),
+    }
+    found
+}
+
+/// The machines of the environment that is shown alone, or all.
+fn among<'a>(judged: &'a [Judged<'a>], filter: &Filter) -> Vec<&'a Judged<'a>> {
+    let in_it = |m: &&Judged<'_>| filter.environment.is_none_or(|id| m.brief.environments.contains(&id));
+    judged.iter().filter(in_it).collect()
+}
+
+/// The machines that pass a filter, each once, by name.
+pub fn matching(truth: &Truth, filter: &Filter) -> Vec<MachineId> {
+    let judged: Vec<Judged<'_>> = truth.machines.iter().map(|machine| Judged::new(machine, truth)).collect();
+    chosen(&among(&judged, filter), filter).iter().map(|machine| machine.brief.id).collect()
+}
+
+/// `room` is how many rows there may be at most.
+fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filter: &Filter, room: usize) -> Panel {
     let mut offer = Offer::default();
     for machine in members.iter().filter(|m| !environment.is_disabled && !m.brief.is_disabled) {
         offer.add(machine);
@@ -255,9 +319,12 @@ fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filt
         standing,
         number: members.iter().filter(|machine| machine.standing() == standing).count(),
     });
-    let passes = |m: &&&Judged<'_>| filter.passes(m.brief, m.standing());
-    let matching: Vec<_> = members.iter().filter(passes).collect();
-    let shown = if filter.all { matching.len() } else { matching.len().min(ROWS_MAX) };
+    let matching = chosen(members, filter);
+    // An address from before may lead beyond the end.
+    let last = matching.len().saturating_sub(1) / ROWS_MAX;
+    let page = if filter.environment.is_some() { filter.page.min(last) } else { 0 };
+    let before = page * ROWS_MAX;
+    let shown = (matching.len() - before).min(ROWS_MAX).min(room);
     Panel {
         head: PanelHead {
             id: environment.id,
@@ -270,9 +337,11 @@ fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filt
             offer,
             matching: matching.len(),
             shown,
+            before,
         },
         rows: matching
             .iter()
+            .skip(before)
             .take(shown)
             .map(|m| m.row(environment.id, !environment.is_disabled, &truth.bundled))
             .collect(),

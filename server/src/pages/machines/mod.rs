@@ -3,6 +3,7 @@
 mod add;
 mod edit;
 mod form;
+pub mod selected;
 pub mod view;
 
 use askama::Template;
@@ -50,6 +51,7 @@ pub fn router() -> Router<App> {
         .route("/machines/{id}/release", post(release))
         .merge(add::router())
         .merge(edit::router())
+        .merge(selected::router())
 }
 
 #[derive(Template, WebTemplate)]

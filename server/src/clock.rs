@@ -23,6 +23,11 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// The moment `duration` earlier.
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// Reads RFC 3339, in any zone.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let moment = time::OffsetDateTime::parse(text.trim(), &time::format_description::well_known::Rfc3339).ok()?;
@@ -89,6 +94,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// When something began, by a clock that may be set meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Began(Duration);
+
+impl Began {
+    /// Now.
+    pub fn now(clock: &dyn Clock) -> Self {
+        Self(clock.elapsed())
+    }
+
+    /// The moment, as the clock stands at present: so it can be compared with all that is written since it was set.
+    pub fn at(self, clock: &dyn Clock) -> Timestamp {
+        let now = clock.now();
+        now.before(clock.elapsed().saturating_sub(self.0))
+    }
+}
+
 /// A smaller difference between two ways to measure the time is drift, and not a clock that was set.
 const STEP_MIN: Duration = Duration::from_secs(2);
 
@@ -145,6 +167,14 @@ mod tests {
         for (now, elapsed, step) in looks {
             assert_eq!(watch.look(&Both(now, elapsed)), step * 1_000_000, "at {now}");
         }
+    }
+
+    #[test]
+    fn what_began_before_the_clock_was_set_is_told_by_the_clock_as_it_stands_now() {
+        let began = Began::now(&Both(100, 5));
+        assert_eq!(began.at(&Both(103, 8)), Timestamp(100_000_000));
+        assert_eq!(began.at(&Both(13, 8)), Timestamp(10_000_000), "set back: it does not lie in the future");
+        assert_eq!(began.at(&Both(1_003, 8)), Timestamp(1_000_000_000), "set forward");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::clock::Timestamp;
+use crate::clock::{Began, Timestamp};
 use crate::db::DbError;
 use crate::db::facts::facts_due;
 use crate::db::machines::machine_list;
@@ -53,9 +53,9 @@ pub async fn run(app: App, stop: CancellationToken) {
 
 /// Asks a machine for its status and writes the answer down.
 pub async fn machine_check(app: &App, machine: &Machine) -> Result<Facts, DbError> {
-    let tried_at = app.clock.now();
+    let began = Began::now(&*app.clock);
     let outcome = app.tentacles.status(&Target::from(machine)).await;
-    inventory_record(app, machine.id, tried_at, outcome).await
+    inventory_record(app, machine.id, began.at(&*app.clock), outcome).await
 }
 
 /// A process that is not proven yet, and since when it has been well in every check.

@@ -266,25 +266,13 @@ impl<'a> Gate<'a> {
         if ahead.is_halted() || ahead.all.in_flight >= cap {
             return Vec::new();
         }
-        let machines = &ahead.rollout.machines;
-        let may = |at: &usize| {
-            matches!(ahead.phase(*at), Phase::Waiting(_))
-                && machines[*at].wave <= ahead.open_wave
-                && self.own(ahead, *at).is_none()
-        };
-        let mut ready: Vec<usize> = (0..machines.len()).filter(may).collect();
-        // Late ones come last; of the others those that were reachable a moment ago come first: a silent one would only
-        // hold up the first place.
-        ready.sort_by_key(|at| {
-            let machine = &machines[*at];
-            (machine.wave < ahead.open_wave, !is_reachable(self.observations.get(&machine.machine)), machine.position)
-        });
         let mut actions = Vec::new();
-        for at in ready {
+        for at in self.in_turn(ahead) {
             if ahead.all.in_flight >= cap {
                 break;
             }
-            if self.full(ahead, at).is_none() {
+            // Asked one after the other, and no further than the cap: in a large rollout most wait for nothing else.
+            if self.own(ahead, at).is_none() && self.full(ahead, at).is_none() {
                 let machine = ahead.rollout.machines[at].machine;
                 ahead.set(at, Phase::Checking);
                 self.count(machine);
@@ -292,6 +280,23 @@ impl<'a> Gate<'a> {
             }
         }
         actions
+    }
+
+    /// The waiting machines whose wave is open, in the order in which they begin: late ones come last; of the others those
+    /// that were reachable a moment ago come first, for a silent one would only hold up the first place.
+    fn in_turn(&self, ahead: &Ahead) -> Vec<usize> {
+        let machines = &ahead.rollout.machines;
+        let waits = |at: &usize| matches!(ahead.phase(*at), Phase::Waiting(_)) && machines[*at].wave <= ahead.open_wave;
+        let mut turns: Vec<(bool, bool, i64, usize)> = (0..machines.len())
+            .filter(waits)
+            .map(|at| {
+                let machine = &machines[at];
+                let is_silent = !is_reachable(self.observations.get(&machine.machine));
+                (machine.wave < ahead.open_wave, is_silent, machine.position, at)
+            })
+            .collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|(.., at)| at).collect()
     }
 
     /// Where the rollout itself stands after the machines' steps.
@@ -349,10 +354,15 @@ pub(super) fn restored(
     if rollout.state != RolloutState::Running || rollout.cancel_requested_at.is_some() {
         return None;
     }
-    let ahead = rollout.machines.iter().find(|machine| {
-        let report = observations.get(&machine.machine).and_then(|o| o.facts.as_ref()).and_then(|f| f.report.as_ref());
+    let is_ahead = |seen: &Observation| {
+        let report = seen.facts.as_ref().and_then(|facts| facts.report.as_ref());
         report.is_some_and(|report| report.generation > limits.issued_generation)
-    })?;
+    };
+    // Hardly ever is there one; only then it is asked which.
+    if !observations.values().any(is_ahead) {
+        return None;
+    }
+    let ahead = rollout.machines.iter().find(|machine| observations.get(&machine.machine).is_some_and(is_ahead))?;
     Some(format!(
         "{} was commanded by a later state of this portal than the one that runs now: this portal was restored from an \
          old backup. Check what the machines run before you start another rollout",

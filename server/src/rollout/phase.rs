@@ -288,6 +288,11 @@ impl PhaseKind {
         self.is_failure() || matches!(self, Self::Upgraded | Self::Skipped | Self::Cancelled)
     }
 
+    /// True where nothing more happens at all, unless by a person's hand.
+    pub fn is_settled(self) -> bool {
+        self.is_final() && self != Self::Lost
+    }
+
     /// The one table of legal steps. From a phase to itself is legal where its data may change.
     pub fn may_become(self, next: Self) -> bool {
         use PhaseKind as K;

@@ -144,6 +144,9 @@ pub fn plan(
     let missing = Observation { withdrawn: true, ..Observation::default() };
     let mut calls = Vec::new();
     for (at, machine) in rollout.machines.iter().enumerate() {
+        if machine.phase.kind().is_settled() {
+            continue;
+        }
         let seen = observations.get(&machine.machine);
         let context =
             Context { rollout, observation: seen.unwrap_or(&missing), is_deleted: seen.is_none(), limits, now };

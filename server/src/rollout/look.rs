@@ -228,8 +228,8 @@ fn groups(machine: &Machine) -> Vec<(EnvironmentId, String)> {
     role_sizes([&candidate].into_iter()).into_keys().collect()
 }
 
-/// How other rollouts have the machines of `rollout`.
-fn elsewhere(open: &[Rollout], rollout: &Rollout) -> HashMap<MachineId, Elsewhere> {
+/// How other rollouts have the machines of `rollout`. Pure.
+pub fn elsewhere(open: &[Rollout], rollout: &Rollout) -> HashMap<MachineId, Elsewhere> {
     let mut found = HashMap::new();
     for other in open.iter().filter(|other| other.id < rollout.id) {
         for machine in other.machines.iter().filter(|machine| machine.phase.kind().is_in_flight()) {

@@ -5,6 +5,7 @@
 //! settled yet are in the undo too, and follow as soon as it is known what became of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use contract::Version;
 
@@ -12,7 +13,7 @@ use super::create::{RolloutError, Selection, count};
 use super::hands::{WHY_MAX, Who};
 use super::phase::{PhaseKind, SkipReason};
 use super::state::{Return, Rollout, RolloutMachine};
-use super::strategy::{Candidate, MAX_IN_FLIGHT_MAX, Strategy};
+use super::strategy::{Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::facts::facts_list;
@@ -205,14 +206,8 @@ async fn write_undo(
     plan: &UndoPlan,
     told: Told<'_>,
 ) -> Result<(RolloutId, TaskId), DbError> {
-    let machines: Vec<NewRolloutMachine> = machines(rollout, plan);
     let goes = plan.goes();
-    // One goes first, and then as many as in the rollout that is undone. Without waves: each goes to what ran there before.
-    let strategy = Strategy { waves: Vec::new(), ..rollout.strategy.clone() };
-    let (max_in_flight, failure_budget) =
-        (strategy.max_in_flight.of(goes).min(MAX_IN_FLIGHT_MAX), strategy.failure_budget.of(goes));
-    let anywhere = Candidate { environments: Vec::new(), roles: Vec::new() };
-    let waves = strategy.cut(&vec![anywhere; machines.len()], std::time::Duration::ZERO).waves;
+    let UndoDraft { target, strategy, waves, max_in_flight, failure_budget, machines } = UndoDraft::of(rollout, plan);
     let ids = machines.iter().filter(|machine| machine.skipped.is_none()).map(|machine| machine.machine).collect();
     let selection = serde_json::to_value(Selection::Machines(ids)).unwrap_or_default();
     let task = NewTask {
@@ -226,13 +221,7 @@ async fn write_undo(
     let new = NewRollout {
         space: rollout.space,
         task,
-        target: machines
-            .iter()
-            .filter_map(|m| m.back.as_ref())
-            .map(|back| &back.to)
-            .max()
-            .unwrap_or(&rollout.target)
-            .clone(),
+        target,
         undo_of: Some(rollout.id),
         selection: selection.to_string(),
         strategy,
@@ -251,7 +240,41 @@ async fn write_undo(
     Ok((id, task))
 }
 
-/// Those that go back first, in the order of the rollout that is undone, then those that stay.
+/// The rollout that an undo is. Pure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoDraft {
+    /// The newest of the versions that machines go back to.
+    pub target: Version,
+    /// That of the rollout that is undone, without waves: each machine goes to what ran there before.
+    pub strategy: Strategy,
+    /// The one wave.
+    pub waves: Vec<CutWave>,
+    /// One machine goes first, and then as many as in the rollout that is undone.
+    pub max_in_flight: u32,
+    /// Failures that stop it.
+    pub failure_budget: u32,
+    /// Those that go back first, in the order of the rollout that is undone, then those that stay.
+    pub machines: Vec<NewRolloutMachine>,
+}
+
+impl UndoDraft {
+    /// What undoes `rollout` by `plan`.
+    pub fn of(rollout: &Rollout, plan: &UndoPlan) -> Self {
+        let goes = plan.goes();
+        let machines = machines(rollout, plan);
+        let strategy = Strategy { waves: Vec::new(), ..rollout.strategy.clone() };
+        let versions = machines.iter().filter_map(|machine| machine.back.as_ref()).map(|back| &back.to);
+        Self {
+            target: versions.max().unwrap_or(&rollout.target).clone(),
+            waves: strategy.cut(&vec![Candidate::default(); machines.len()], Duration::ZERO).waves,
+            max_in_flight: strategy.max_in_flight.of(goes).min(MAX_IN_FLIGHT_MAX),
+            failure_budget: strategy.failure_budget.of(goes),
+            strategy,
+            machines,
+        }
+    }
+}
+
 fn machines(rollout: &Rollout, plan: &UndoPlan) -> Vec<NewRolloutMachine> {
     let new = |(machine, name, way): &(MachineId, String, WayBack)| {
         let (back, skipped) = match way {

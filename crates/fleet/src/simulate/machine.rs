@@ -54,12 +54,41 @@ pub(crate) enum Nature {
     KilledOnce,
     /// From this second on a copy of it answers as often as it does.
     ClonedAt(i64),
+    /// Of the way back: what ran before is swept from the disk as soon as the new version is proven.
+    Swept,
+}
+
+/// An order as the portal sends it.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub command: Command,
+    /// What is to run.
+    pub to: Version,
+    /// True where the package was sent before; else it has to be on the disk.
+    pub with_package: bool,
+}
+
+/// An order that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub ticket: String,
+    pub from: Version,
+    pub to: Version,
+}
+
+/// The version that was armed last, until Suction Cup falls back from it.
+#[derive(Clone, Debug)]
+struct Armed {
+    at: i64,
+    to: Version,
+    launched_at: Option<i64>,
 }
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ticket {
-    Running,
+    /// It drains and unpacks, until this moment.
+    Running(i64),
     Armed,
     Failed,
     Busy,
@@ -70,20 +99,24 @@ enum Ticket {
 pub(crate) struct Machine {
     pub name: String,
     pub nature: Nature,
+    /// Its trouble on the way back to what it ran before.
+    pub back: Nature,
+    /// What it ran before anybody commanded it.
+    pub old: Version,
     pub version: Version,
     instance: u64,
     verdicts: BTreeMap<Version, Verdicts>,
     tickets: BTreeMap<String, Ticket>,
+    /// The order that it is at.
+    at_work: Option<Order>,
     generation: u64,
     has_package: bool,
-    /// The process that was armed, and since when.
-    armed_at: Option<i64>,
-    launched_at: Option<i64>,
+    armed: Option<Armed>,
     was_killed: bool,
-    /// Every ticket that was carried out. More than once is a broken promise.
-    pub carried_out: Vec<String>,
-    /// What it was told that it must never be told.
-    pub outrage: Option<String>,
+    /// Packages that were sent to it.
+    pub uploads: usize,
+    /// Every order that was carried out. One twice is a broken promise.
+    pub carried_out: Vec<Done>,
 }
 
 impl Machine {
@@ -97,83 +130,120 @@ impl Machine {
         Self {
             name,
             nature,
+            back: Nature::Good,
+            old: version.clone(),
             verdicts: BTreeMap::from([(version.clone(), proven)]),
             version,
             instance: 1,
             tickets: BTreeMap::new(),
+            at_work: None,
             generation: 0,
             has_package: false,
-            armed_at: None,
-            launched_at: None,
+            armed: None,
             was_killed: false,
+            uploads: 0,
             carried_out: Vec::new(),
-            outrage: None,
         }
+    }
+
+    /// What is wrong with going to a version.
+    fn trouble(&self, to: &Version) -> Nature {
+        if *to > self.old { self.nature } else { self.back }
     }
 
     /// True where a status would be answered now.
     pub fn answers(&self, now: i64) -> bool {
-        let since = self.armed_at.map(|at| now - at);
-        match (self.nature, since) {
-            (Nature::OfflineUntil(second), _) if now < second * SECOND => false,
-            (Nature::Dies, Some(_)) => false,
-            (Nature::Vanishes(seconds), Some(since)) if since < seconds * SECOND => false,
+        match self.nature {
+            Nature::OfflineUntil(second) if now < second * SECOND => return false,
+            Nature::Reboots(every) if now % (every * SECOND) <= 2 * SECOND => return false,
+            _ => {}
+        }
+        let Some(armed) = &self.armed else { return true };
+        let since = now - armed.at;
+        match self.trouble(&armed.to) {
+            Nature::Dies => false,
+            Nature::Vanishes(seconds) if since < seconds * SECOND => false,
             // A restart takes a second.
-            (_, Some(since)) if since < SECOND => false,
-            (Nature::Crashes, Some(since)) if since < FALLS_BACK_AFTER => false,
-            (Nature::Mute, Some(since)) if since < UNCONFIRMED_AFTER => false,
-            (Nature::Reboots(every), _) => now % (every * SECOND) > 2 * SECOND,
+            _ if since < SECOND => false,
+            Nature::Crashes => since >= FALLS_BACK_AFTER,
+            Nature::Mute => since >= UNCONFIRMED_AFTER,
             _ => true,
         }
     }
 
     /// What happens on the machine by itself.
-    pub fn live(&mut self, now: i64, old: &Version, target: &Version) {
+    pub fn live(&mut self, now: i64) {
         if let Nature::Reboots(every) = self.nature
             && now % (every * SECOND) <= 2 * SECOND
         {
-            self.reboot(old);
+            self.reboot();
         }
-        let Some(armed_at) = self.armed_at else { return };
-        let since = now - armed_at;
-        match self.nature {
-            Nature::Crashes if since >= FALLS_BACK_AFTER => self.fall_back(Rejection::Crashed, old, target),
-            Nature::Mute if since >= UNCONFIRMED_AFTER => self.fall_back(Rejection::Unconfirmed, old, target),
+        self.finish(now);
+        let Some(armed) = self.armed.clone() else { return };
+        let since = now - armed.at;
+        match self.trouble(&armed.to) {
+            Nature::Crashes if since >= FALLS_BACK_AFTER => self.fall_back(Rejection::Crashed, &armed.to),
+            Nature::Mute if since >= UNCONFIRMED_AFTER => self.fall_back(Rejection::Unconfirmed, &armed.to),
             Nature::Crashes | Nature::Mute | Nature::Dies => {}
             Nature::Vanishes(seconds) if since < seconds * SECOND => {}
-            _ if self.launched_at.is_none() && since >= SECOND => {
-                self.launched_at = Some(now);
-                self.version = target.clone();
+            _ if armed.launched_at.is_none() && since >= SECOND => {
+                self.version = armed.to.clone();
                 self.instance += 1;
+                self.armed = Some(Armed { launched_at: Some(now), ..armed });
             }
             _ => {
-                let proven = self.verdicts.get(target).is_some_and(|verdicts| verdicts.proven);
-                if self.launched_at.is_some_and(|at| now - at >= UNCONFIRMED_AFTER) && !proven {
-                    self.fall_back(Rejection::Unconfirmed, old, target);
+                let proven = self.verdicts.get(&armed.to).is_some_and(|verdicts| verdicts.proven);
+                if armed.launched_at.is_some_and(|at| now - at >= UNCONFIRMED_AFTER) && !proven {
+                    self.fall_back(Rejection::Unconfirmed, &armed.to);
                 }
             }
         }
     }
 
-    fn reboot(&mut self, old: &Version) {
+    fn reboot(&mut self) {
         self.instance += 1;
-        for ticket in self.tickets.values_mut().filter(|ticket| **ticket == Ticket::Running) {
-            *ticket = Ticket::Unknown;
+        if let Some(order) = self.at_work.take() {
+            self.tickets.insert(order.command.ticket, Ticket::Unknown);
         }
-        debug_assert!(self.version >= *old);
     }
 
-    fn fall_back(&mut self, kind: Rejection, old: &Version, target: &Version) {
-        self.verdicts.insert(target.clone(), Verdicts { rejected: Some(kind), ..Verdicts::default() });
-        self.version = old.clone();
+    /// Arms what has drained and is unpacked.
+    fn finish(&mut self, now: i64) {
+        let is_due = |order: &mut Order| matches!(self.tickets.get(&order.command.ticket), Some(Ticket::Running(until)) if *until <= now);
+        let Some(Order { command, to, .. }) = self.at_work.take_if(is_due) else { return };
+        for (version, verdicts) in &mut self.verdicts {
+            verdicts.withdrawn |= *version > to;
+        }
+        // An order clears what was said of the version before.
+        self.verdicts.insert(to.clone(), Verdicts::default());
+        self.carried_out.push(Done { ticket: command.ticket.clone(), from: self.version.clone(), to: to.clone() });
+        self.tickets.insert(command.ticket, Ticket::Armed);
+        self.armed = Some(Armed { at: now, to, launched_at: None });
+    }
+
+    fn fall_back(&mut self, kind: Rejection, from: &Version) {
+        self.verdicts.insert(from.clone(), Verdicts { rejected: Some(kind), ..Verdicts::default() });
+        self.version = self.choose();
         self.instance += 1;
-        (self.armed_at, self.launched_at) = (None, None);
+        self.armed = None;
+    }
+
+    /// What Suction Cup launches.
+    fn choose(&self) -> Version {
+        let newest = |wanted: fn(&Verdicts) -> bool| {
+            self.verdicts.iter().rev().find(|(_, verdicts)| wanted(verdicts)).map(|(version, _)| version.clone())
+        };
+        newest(|verdicts| (verdicts.proven || verdicts.rejected.is_none()) && !verdicts.withdrawn)
+            .or_else(|| newest(|verdicts| verdicts.proven))
+            .or_else(|| newest(|_| true))
+            .unwrap_or_else(|| self.version.clone())
     }
 
     /// What it says of itself.
     pub fn report(&self, now: i64) -> Report {
         let second = now / SECOND;
-        let lies = self.nature == Nature::Lies && self.launched_at.is_some();
+        let lies = |armed: &Armed| armed.launched_at.is_some() && self.trouble(&armed.to) == Nature::Lies;
+        let lies = self.armed.as_ref().is_some_and(lies);
         let is_unwell = matches!(self.nature, Nature::UnwellUntil(until) if second < until);
         let installed = self.verdicts.iter().rev();
         Report {
@@ -204,7 +274,7 @@ impl Machine {
 
     /// What its copy says: nobody ever commands that, so it runs what the machine ran when it was copied.
     pub fn report_of_twin(&self) -> Report {
-        let version = Version::release(1, 0, 0);
+        let version = self.old.clone();
         let verdicts = Verdicts { proven: true, ..Verdicts::default() };
         let installed = vec![InstalledVersion { version: version.clone(), verdicts }];
         let instance_id = format!("{}-twin", self.name);
@@ -220,81 +290,81 @@ impl Machine {
             return Err(Outcome::Refused("no room on the disk".to_owned()));
         }
         self.has_package = true;
+        self.uploads += 1;
         Ok(())
     }
 
-    /// Takes an order and tells what became of it, as the real one does: the same ticket is the same order.
-    pub fn install(&mut self, now: i64, command: &Command, target: &Version) -> Outcome {
+    /// Takes an order and tells what became of it, as the real one does: the same ticket is the same order. It drains and
+    /// unpacks for so many microseconds.
+    pub fn install(&mut self, now: i64, order: &Order, takes: i64) -> Outcome {
+        let Order { command, to, with_package } = order;
         if !self.answers(now) {
             // The port of a process that ended is closed; a machine that vanished says nothing.
-            let gone = self.armed_at.is_some() && matches!(self.nature, Nature::Good | Nature::Lies);
+            let gone = self.armed.is_some() && matches!(self.nature, Nature::Good | Nature::Lies);
             let sentence = "nobody answers".to_owned();
             return if gone { Outcome::Gone(sentence) } else { Outcome::Broken(sentence) };
         }
-        if let Some(ticket) = self.tickets.get(&command.ticket) {
-            return match ticket {
-                Ticket::Armed => Outcome::Armed,
-                Ticket::Failed => Outcome::Refused("it could not be unpacked".to_owned()),
-                Ticket::Busy => Outcome::Busy("a deployment is running".to_owned()),
-                Ticket::Unknown | Ticket::Running => Outcome::Interrupted("the Tentacle died meanwhile".to_owned()),
-            };
+        if self.tickets.contains_key(&command.ticket) {
+            return self.told(&command.ticket);
         }
         if self.version.to_string() != command.expected {
-            return Outcome::Interrupted("another version runs".to_owned());
+            return declined("another version runs");
         }
         if command.generation <= self.generation {
-            return Outcome::Interrupted("a later command was seen".to_owned());
+            return declined("a later command was seen");
         }
-        if self.tickets.values().any(|ticket| *ticket == Ticket::Running) {
-            self.outrage = Some(format!("{} has two live commands", self.name));
-        }
-        if !self.has_package {
-            self.outrage = Some(format!("{} was commanded without a package", self.name));
+        if self.at_work.is_some() {
+            return Outcome::Declined(Box::new(Outcome::Busy("another upgrade is running".to_owned())));
         }
         self.generation = command.generation;
-        let state = match self.nature {
-            Nature::BusyUntil(until) if now / SECOND < until => Ticket::Busy,
+        let is_there = if *with_package { self.has_package } else { self.verdicts.contains_key(to) };
+        let state = match self.trouble(to) {
+            _ if !is_there => Ticket::Failed,
+            _ if matches!(self.nature, Nature::BusyUntil(until) if now / SECOND < until) => Ticket::Busy,
             Nature::Spoilt => Ticket::Failed,
             Nature::KilledOnce if !self.was_killed => {
                 self.was_killed = true;
                 self.instance += 1;
                 Ticket::Unknown
             }
-            _ => Ticket::Armed,
+            _ => Ticket::Running(now + takes),
         };
         self.tickets.insert(command.ticket.clone(), state);
-        if state == Ticket::Armed {
-            self.carried_out.push(command.ticket.clone());
-            self.armed_at = Some(now);
-            self.launched_at = None;
-            // An order clears what was said of the version before.
-            self.verdicts.insert(target.clone(), Verdicts::default());
+        if matches!(state, Ticket::Running(_)) {
+            self.at_work = Some(order.clone());
+            self.finish(now);
         }
-        self.install_reply(&command.ticket)
+        self.told(&command.ticket)
     }
 
-    fn install_reply(&self, ticket: &str) -> Outcome {
+    fn told(&self, ticket: &str) -> Outcome {
         match self.tickets.get(ticket) {
             Some(Ticket::Armed) => Outcome::Armed,
             Some(Ticket::Busy) => Outcome::Busy("a deployment is running".to_owned()),
             Some(Ticket::Failed) => Outcome::Refused("it could not be unpacked".to_owned()),
-            Some(Ticket::Running | Ticket::Unknown) | None => Outcome::Interrupted("it was killed".to_owned()),
+            Some(Ticket::Running(_)) => Outcome::Broken("it drains".to_owned()),
+            Some(Ticket::Unknown) | None => Outcome::Interrupted("the Tentacle died meanwhile".to_owned()),
         }
     }
 
     /// Hears that a process of it was seen well.
-    pub fn confirm(&mut self, now: i64, instance: &str, target: &Version) -> Outcome {
-        if !self.answers(now) || format!("{}-{}", self.name, self.instance) != instance {
+    pub fn confirm(&mut self, now: i64, instance: &str, version: &Version) -> Outcome {
+        if !self.answers(now) || format!("{}-{}", self.name, self.instance) != instance || self.version != *version {
             return Outcome::Broken("another process runs".to_owned());
         }
-        if self.version == *target {
-            self.verdicts.entry(target.clone()).or_default().proven = true;
+        self.verdicts.entry(version.clone()).or_default().proven = true;
+        if self.back == Nature::Swept && *version > self.old {
+            self.verdicts.remove(&self.old);
         }
         Outcome::Confirmed
     }
 
     /// The truth about an upgrade: the version runs and is proven.
-    pub fn is_upgraded(&self, target: &Version) -> bool {
+    pub fn is_proven_at(&self, target: &Version) -> bool {
         self.version == *target && self.verdicts.get(target).is_some_and(|verdicts| verdicts.proven)
     }
+}
+
+fn declined(why: &str) -> Outcome {
+    Outcome::Declined(Box::new(Outcome::Interrupted(why.to_owned())))
 }

@@ -3,7 +3,10 @@
 //! A seed decides everything: the machines and their troubles, copies of them, what the network loses, repeats and holds
 //! up, when the portal is killed and its clock set, what people do. So a seed that fails replays exactly.
 
+mod hours;
 pub(crate) mod machine;
+mod network;
+mod people;
 mod promises;
 pub(crate) mod seed;
 pub(crate) mod world;
@@ -28,6 +31,9 @@ pub struct Options {
     /// The first one
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub first: u64,
+    /// Machines of each fleet; without it there are 1 to 39, as the seed says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=20_000))]
+    pub machines: Option<i64>,
     /// Print what happened, line by line
     #[arg(long)]
     pub transcript: bool,
@@ -48,7 +54,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
     let begun = Instant::now();
     let mut report = Report { seeds: options.seeds, steps: 0, failures: 0, failed: Vec::new(), seconds: 0.0 };
     for seed in options.first..options.first.saturating_add(options.seeds) {
-        let end = play(seed);
+        let end = play(seed, options.machines);
         report.steps += end.steps;
         if options.transcript {
             end.transcript.iter().for_each(|line| println!("{line}"));
@@ -72,7 +78,7 @@ mod tests {
     #[test]
     fn two_hundred_fleets_keep_every_promise() {
         for seed in 0..200 {
-            let end = play(seed);
+            let end = play(seed, None);
             if let Some(broken) = end.broken {
                 let tail = end.transcript.iter().rev().take(60).rev().cloned().collect::<Vec<_>>().join("\n");
                 panic!("seed {seed}: {broken}\n{tail}");
@@ -82,6 +88,6 @@ mod tests {
 
     #[test]
     fn a_seed_replays_exactly() {
-        assert_eq!(play(7).transcript, play(7).transcript);
+        assert_eq!(play(7, None).transcript, play(7, None).transcript);
     }
 }

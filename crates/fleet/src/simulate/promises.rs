@@ -1,71 +1,124 @@
 //! What a simulated fleet promises: at each step, at every moment, and at the end.
 
+use std::collections::BTreeSet;
+
 use octopus_server::rollout::plan::{hindrances, is_halted};
 use octopus_server::rollout::state::{PhaseKind, RolloutMachine};
 
-use super::world::World;
+use super::machine::Done;
+use super::world::{Place, World};
 
 impl World {
     /// Promises about one step.
-    pub(super) fn check_step(&mut self, before: &RolloutMachine, after: &RolloutMachine) {
+    pub(super) fn check_step(&mut self, place: Place, before: &RolloutMachine, after: &RolloutMachine) {
         let (from, to) = (before.phase.kind(), after.phase.kind());
-        let machine = &self.machines[&after.machine];
-        if to == PhaseKind::Upgraded && !machine.is_upgraded(&self.target) {
+        let (rollout, machine) = (&self.rollouts[place.0], &self.machines[&after.machine]);
+        if to == PhaseKind::Upgraded && !machine.is_proven_at(after.target(&rollout.target)) {
             let runs = machine.version.to_string();
             return self.breaks(format!("{} is shown as upgraded and runs {runs}", after.name));
         }
-        if from == PhaseKind::Uploading && to == PhaseKind::Installing && is_halted(&self.rollout, self.clock()) {
+        let is_commanded = from != to && to == PhaseKind::Installing;
+        if is_commanded && is_halted(rollout, self.clock()) {
             return self.breaks(format!("{} is commanded though the rollout is stopped", after.name));
         }
         let is_cloned = self.facts.get(&after.machine).is_some_and(|facts| facts.instances.is_cloned());
         if to == PhaseKind::Installing && is_cloned {
             return self.breaks(format!("{} is commanded though two machines answer as it", after.name));
         }
-        if to == PhaseKind::Checking && after.wave > self.rollout.open_wave {
-            self.breaks(format!("{} begins before its wave", after.name));
+        if to == PhaseKind::Checking && after.wave > rollout.open_wave {
+            return self.breaks(format!("{} begins before its wave", after.name));
+        }
+        let keeps_hours = rollout.strategy.ignore_windows.is_none();
+        let home = &self.homes[&after.machine];
+        if from == PhaseKind::Waiting
+            && to == PhaseKind::Checking
+            && keeps_hours
+            && !self.hours.is_open(home, self.clock())
+        {
+            return self.breaks(format!("{} begins outside its hours", after.name));
+        }
+        if is_commanded {
+            self.check_way_back(place, after);
+        }
+    }
+
+    /// An undo commands none but the machines that its rollout changed, each to what it ran before that.
+    fn check_way_back(&mut self, (of, _): Place, row: &RolloutMachine) {
+        let Some(back) = &row.back else { return };
+        let changed = of.checked_sub(1).and_then(|undone| self.change_by(&self.rollouts[undone], row.machine));
+        match changed {
+            None => self.breaks(format!("{} is brought back and was never changed", row.name)),
+            Some(done) if (&done.from, &done.to) != (&back.to, &back.from) => self.breaks(format!(
+                "{} was brought from {} to {}, and is brought from {} to {}",
+                row.name, done.from, done.to, back.from, back.to
+            )),
+            Some(_) => {}
         }
     }
 
     /// Promises that hold at every moment.
     pub(super) fn check(&mut self) {
-        let in_flight = self.rollout.count(PhaseKind::is_in_flight);
-        let upgraded = self.rollout.count(|kind| kind == PhaseKind::Upgraded);
-        let cap = self.rollout.max_in_flight as usize;
+        (0..self.rollouts.len()).for_each(|of| self.check_limits(of));
+        let mut at_it = BTreeSet::new();
+        let rows = self.rollouts.iter().flat_map(|rollout| &rollout.machines);
+        let in_two = rows.filter(|row| row.phase.kind().is_in_flight()).find(|row| !at_it.insert(row.machine));
+        let in_two = in_two.map(|row| format!("two rollouts are at {}", row.name));
+        let twice = self.machines.values().find_map(|machine| {
+            let done = &machine.carried_out;
+            let is_again = |(at, one): &(usize, &Done)| done[..*at].iter().any(|other| other.ticket == one.ticket);
+            let again = done.iter().enumerate().find(is_again)?;
+            Some(format!("{} did {} twice", machine.name, again.1.ticket))
+        });
+        if let Some(promise) = in_two.or(twice) {
+            self.breaks(promise);
+        }
+    }
+
+    fn check_limits(&mut self, of: usize) {
+        let rollout = &self.rollouts[of];
+        let in_flight = rollout.count(PhaseKind::is_in_flight);
+        let upgraded = rollout.count(|kind| kind == PhaseKind::Upgraded);
+        let cap = rollout.max_in_flight as usize;
+        let counts = |machine: &&RolloutMachine| machine.phase.kind().is_failure() && machine.forgiven_at.is_none();
+        let failures = rollout.machines.iter().filter(counts).count();
+        let budget = rollout.failure_budget as usize;
         if in_flight > cap {
             self.breaks(format!("{in_flight} machines are in flight, and {cap} may be"));
         }
         if upgraded == 0 && in_flight > 1 {
             self.breaks(format!("{in_flight} machines are in flight before one is proven"));
         }
-        let counts = |machine: &&RolloutMachine| machine.phase.kind().is_failure() && machine.forgiven_at.is_none();
-        let failures = self.rollout.machines.iter().filter(counts).count();
-        let budget = self.rollout.failure_budget as usize;
         if failures < budget {
-            self.grace = in_flight;
+            self.grace[of] = in_flight;
         }
-        if failures > budget + self.grace.min(cap) {
+        if failures > budget + self.grace[of].min(cap) {
             self.breaks(format!("{failures} failures count, and {budget} stop the rollout"));
-        }
-        let outrage = self.machines.values().find_map(|machine| machine.outrage.clone());
-        let twice = self.machines.values().find_map(|machine| {
-            let tickets = &machine.carried_out;
-            let again = tickets.iter().enumerate().find(|(at, ticket)| tickets[..*at].contains(ticket))?;
-            Some(format!("{} did {} twice", machine.name, again.1))
-        });
-        if let Some(promise) = outrage.or(twice) {
-            self.breaks(promise);
         }
     }
 
     /// Promises about the end: every machine stands where it truthfully stands, or waits with a reason.
     pub(super) fn check_end(&mut self) {
-        let why = hindrances(&self.rollout, &self.observations(), &self.limits(), self.clock());
-        for row in self.rollout.machines.clone() {
+        let now = self.clock();
+        self.hours.look(self.homes.values(), now);
+        for of in 0..self.rollouts.len() {
+            self.check_end_of(of);
+        }
+    }
+
+    fn check_end_of(&mut self, of: usize) {
+        let rollout = self.rollouts[of].clone();
+        let why = hindrances(&rollout, &self.observations(of), &self.limits(of), self.clock());
+        let newer: BTreeSet<_> =
+            self.rollouts[of + 1..].iter().flat_map(|rollout| &rollout.machines).map(|row| row.machine).collect();
+        for row in &rollout.machines {
             let kind = row.phase.kind();
             let machine = &self.machines[&row.machine];
+            let target = row.target(&rollout.target);
             let is_true = match kind {
-                PhaseKind::Upgraded => machine.is_upgraded(&self.target),
-                PhaseKind::FellBack => machine.version != self.target,
+                // What a newer rollout made of it since is told there.
+                PhaseKind::Upgraded | PhaseKind::FellBack | PhaseKind::Lost if newer.contains(&row.machine) => true,
+                PhaseKind::Upgraded => machine.is_proven_at(target),
+                PhaseKind::FellBack => machine.version != *target,
                 PhaseKind::Waiting => why.contains_key(&row.machine),
                 PhaseKind::Lost => !machine.answers(self.now),
                 PhaseKind::Failed | PhaseKind::Skipped | PhaseKind::Cancelled => true,
@@ -73,8 +126,11 @@ impl World {
                 _ => row.deadline.is_some_and(|deadline| deadline > self.clock()),
             };
             if !is_true {
-                let nature = machine.nature;
-                self.breaks(format!("{} ends as {kind} for no reason ({nature:?})", row.name));
+                let (nature, back) = (machine.nature, machine.back);
+                self.breaks(format!(
+                    "{} ends as {kind} in {} for no reason ({nature:?}, {back:?})",
+                    row.name, rollout.id
+                ));
             }
         }
     }

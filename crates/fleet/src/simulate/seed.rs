@@ -6,15 +6,16 @@ use std::time::Duration;
 use contract::Version;
 use octopus_server::clock::Timestamp;
 use octopus_server::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use octopus_server::rollout::state::{Phase, Rollout, RolloutMachine, RolloutState, RolloutWave, WaitReason};
-use octopus_server::rollout::strategy::{Candidate, Strategy};
+use octopus_server::rollout::state::{Phase, Return, Rollout, RolloutMachine, RolloutState, RolloutWave, WaitReason};
+use octopus_server::rollout::strategy::{Candidate, CutWave, Strategy};
+use octopus_server::rollout::undo::UndoDraft;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 use super::machine::{Machine, Nature};
 
 /// Some trouble.
-pub(super) fn some_nature(rng: &mut SmallRng) -> Nature {
+fn some_nature(rng: &mut SmallRng) -> Nature {
     match rng.random_range(0..17) {
         0 => Nature::Crashes,
         1 => Nature::Mute,
@@ -35,6 +36,38 @@ pub(super) fn some_nature(rng: &mut SmallRng) -> Nature {
     }
 }
 
+/// Some trouble on the way back.
+fn some_trouble_back(rng: &mut SmallRng) -> Nature {
+    match rng.random_range(0..8) {
+        0 => Nature::Crashes,
+        1 => Nature::Mute,
+        2 => Nature::Dies,
+        3 => Nature::Vanishes(rng.random_range(10..3000)),
+        4 => Nature::Lies,
+        5 => Nature::Spoilt,
+        6 => Nature::Swept,
+        _ => Nature::KilledOnce,
+    }
+}
+
+/// So many machines, a share of them with some trouble: most run one version, and some another.
+pub(super) fn some_machines(rng: &mut SmallRng, count: i64, target: &Version) -> BTreeMap<MachineId, Machine> {
+    let olds = [Version::release(1, 0, 0), Version::release(1, 1, 0)];
+    let bad = rng.random_range(0..40_u32);
+    let mut machines = BTreeMap::new();
+    for id in 1..=count {
+        let has_trouble = rng.random_range(0..100) < bad;
+        let nature = if has_trouble { some_nature(rng) } else { Nature::Good };
+        let old = &olds[usize::from(rng.random_bool(0.2))];
+        let mut machine = Machine::new(format!("m{id}"), nature, old, target);
+        if rng.random_range(0..100) < bad / 2 {
+            machine.back = some_trouble_back(rng);
+        }
+        machines.insert(MachineId(id), machine);
+    }
+    machines
+}
+
 /// A rollout of all machines by `strategy`, as it stands when it is made.
 pub(crate) fn new_rollout(
     machines: &BTreeMap<MachineId, Machine>,
@@ -43,38 +76,17 @@ pub(crate) fn new_rollout(
     soak: Duration,
 ) -> Rollout {
     let cut = strategy.cut(&vec![Candidate::default(); machines.len()], soak);
-    let row = |((position, (id, machine)), wave): ((i64, (&MachineId, &Machine)), &usize)| RolloutMachine {
-        machine: *id,
-        name: machine.name.clone(),
-        position,
-        phase: Phase::Waiting(WaitReason::Turn),
-        since: Timestamp(0),
-        deadline: None,
-        attempt: 0,
-        from: None,
-        previous: None,
-        back: None,
-        tried_at: None,
-        was_away: false,
-        wave: *wave,
-        forgiven_at: None,
-        revision: 0,
+    let row = |((position, (id, machine)), wave): ((i64, (&MachineId, &Machine)), &usize)| {
+        new_row(*id, &machine.name, position, *wave, None)
     };
     let rows = (0..).zip(machines).zip(&cut.wave_of).map(row).collect();
-    let wave = |cut: &octopus_server::rollout::strategy::CutWave| RolloutWave {
-        title: cut.title.clone(),
-        soak: cut.soak,
-        approval: cut.approval,
-        failure_budget: cut.failure_budget,
-        ..RolloutWave::only()
-    };
     Rollout {
         id: RolloutId(1),
         space: SpaceId::DEFAULT,
         task: TaskId(1),
         target: target.clone(),
         undo_of: None,
-        waves: cut.waves.iter().map(wave).collect(),
+        waves: cut.waves.iter().map(new_wave).collect(),
         open_wave: 0,
         start_at: None,
         max_in_flight: strategy.max_in_flight.of(machines.len()),
@@ -88,5 +100,62 @@ pub(crate) fn new_rollout(
         completed_at: None,
         revision: 0,
         machines: rows,
+    }
+}
+
+/// The undo of `rollout`, as it stands when it is made.
+pub(super) fn undo_of(rollout: &Rollout, draft: UndoDraft, id: RolloutId, now: Timestamp) -> Rollout {
+    let machines = (0..).zip(draft.machines).map(|(position, new)| {
+        let row = new_row(new.machine, &new.name, position, new.wave, new.back);
+        let phase = new.skipped.map_or(Phase::Waiting(WaitReason::Turn), Phase::Skipped);
+        RolloutMachine { phase, since: now, ..row }
+    });
+    Rollout {
+        id,
+        task: TaskId(id.0),
+        target: draft.target,
+        undo_of: Some(rollout.id),
+        waves: draft.waves.iter().map(new_wave).collect(),
+        open_wave: 0,
+        max_in_flight: draft.max_in_flight,
+        failure_budget: draft.failure_budget,
+        strategy: draft.strategy,
+        created_at: now,
+        state: RolloutState::Running,
+        state_reason: String::new(),
+        cancel_requested_at: None,
+        revision: 0,
+        machines: machines.collect(),
+        ..rollout.clone()
+    }
+}
+
+fn new_row(machine: MachineId, name: &str, position: i64, wave: usize, back: Option<Return>) -> RolloutMachine {
+    RolloutMachine {
+        machine,
+        name: name.to_owned(),
+        position,
+        phase: Phase::Waiting(WaitReason::Turn),
+        since: Timestamp(0),
+        deadline: None,
+        attempt: 0,
+        from: None,
+        previous: None,
+        back,
+        tried_at: None,
+        was_away: false,
+        wave,
+        forgiven_at: None,
+        revision: 0,
+    }
+}
+
+fn new_wave(cut: &CutWave) -> RolloutWave {
+    RolloutWave {
+        title: cut.title.clone(),
+        soak: cut.soak,
+        approval: cut.approval,
+        failure_budget: cut.failure_budget,
+        ..RolloutWave::only()
     }
 }

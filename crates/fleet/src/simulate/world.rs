@@ -7,36 +7,42 @@ use std::time::Duration;
 
 use contract::Version;
 use octopus_server::clock::Timestamp;
-use octopus_server::ids::MachineId;
-use octopus_server::model::{Answer, Contact, Facts, Report};
+use octopus_server::ids::{EnvironmentId, MachineId};
+use octopus_server::model::{Facts, Report};
 use octopus_server::rollout::hindrance::Hold;
+use octopus_server::rollout::look::elsewhere;
 use octopus_server::rollout::plan::{Action, Limits, Observation, is_halted, plan};
-use octopus_server::rollout::settle::{Outcome, by_hand, enter, intend, lag, settle, shift};
-use octopus_server::rollout::state::{
-    Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, WaitReason,
-};
+use octopus_server::rollout::settle::{Outcome, enter, intend, lag, settle, shift};
+use octopus_server::rollout::state::{Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState};
 use octopus_server::rollout::strategy::{Amount, Strategy};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::machine::{Machine, Nature, SECOND};
-use super::seed::{new_rollout, some_nature};
-
-/// How often each machine is checked besides.
-const HEALTH_INTERVAL: i64 = 60 * SECOND;
+use super::hours::Hours;
+use super::machine::{Machine, Order, SECOND};
+use super::people::ticket_of;
+use super::seed::{new_rollout, some_machines};
 
 /// How long a rollout is watched. Longer than every machine's trouble, every deadline and every soak together.
 const WATCHED: i64 = 4 * 3600 * SECOND;
 
 /// How long people do things. What they begin has time to end.
-const PEOPLE_UNTIL: i64 = WATCHED / 2;
+pub(super) const PEOPLE_UNTIL: i64 = WATCHED / 2;
+
+/// Machines of a fleet where nothing else is said: fewer than this.
+const FEW_MAX: i64 = 40;
 
 /// Lines of a transcript that are kept; a seed that fails is replayed with all of them.
 const LINES_MAX: usize = 20_000;
 
+/// A machine of a rollout: their places.
+pub(super) type Place = (usize, usize);
+
 /// A call to one machine that is under way.
 #[derive(Clone, Debug)]
-struct Call {
+pub(super) struct Call {
+    /// Of which rollout.
+    of: usize,
     job: Job,
     done_at: i64,
     /// The reply gets lost, though the machine did what it was told.
@@ -47,36 +53,42 @@ struct Call {
 enum Job {
     Observe,
     Upload,
+    Command,
     Install,
     Confirm(String),
 }
 
 /// See the head of this file.
 pub(crate) struct World {
-    rng: SmallRng,
+    pub(super) rng: SmallRng,
     pub now: i64,
-    old: Version,
-    pub(super) target: Version,
     pub(super) machines: BTreeMap<MachineId, Machine>,
+    /// How many environments there are, and those of each machine.
+    pub(super) environments: i64,
+    pub(super) homes: BTreeMap<MachineId, Vec<EnvironmentId>>,
+    /// When somebody undoes the last rollout, the first time last.
+    pub(super) undo_at: Vec<i64>,
     // The portal's database.
-    pub(super) rollout: Rollout,
+    /// The rollout, its undo, the undo of that, and so on.
+    pub(super) rollouts: Vec<Rollout>,
+    pub(super) hours: Hours,
     pub(super) facts: HashMap<MachineId, Facts>,
-    holds: HashMap<MachineId, Hold>,
-    failed_before: HashMap<MachineId, String>,
+    pub(super) holds: HashMap<MachineId, Hold>,
+    pub(super) failed_before: HashMap<(Version, MachineId), String>,
     generation: u64,
     // The portal's memory: gone when it is killed.
     calls: BTreeMap<MachineId, Call>,
-    checked_at: i64,
+    pub(super) checked_at: i64,
     /// The process that the last health check met on each machine.
-    well: HashMap<MachineId, String>,
-    /// Answers that come later than they should: when, from whom, and when it was asked.
-    late: Vec<(i64, MachineId, Timestamp, Report)>,
+    pub(super) well: HashMap<MachineId, String>,
+    /// Answers that come later than they should: when, from whom, and when it was asked, by the true time.
+    pub(super) late: Vec<(i64, MachineId, i64, Report)>,
     /// Commands that the network delivers once more.
-    echoes: Vec<(i64, MachineId, Command)>,
+    pub(super) echoes: Vec<(i64, MachineId, Order)>,
     /// By how much the portal's clock is ahead of the true one.
     skew: i64,
-    /// Failures that may still come though the budget is spent: those that were in flight then.
-    pub(super) grace: usize,
+    /// Failures of each rollout that may still come though its budget is spent: those that were in flight then.
+    pub(super) grace: Vec<usize>,
     pub steps: usize,
     pub transcript: Vec<String>,
     pub broken: Option<String>,
@@ -90,9 +102,9 @@ pub(crate) struct End {
     pub broken: Option<String>,
 }
 
-/// Plays one seed to its end.
-pub(crate) fn play(seed: u64) -> End {
-    let mut world = World::new(seed);
+/// Plays one seed to its end, with so many machines, or as many as it says.
+pub(crate) fn play(seed: u64, machines: Option<i64>) -> End {
+    let mut world = World::new(seed, machines);
     while world.broken.is_none() && world.now < WATCHED {
         world.step();
     }
@@ -103,29 +115,40 @@ pub(crate) fn play(seed: u64) -> End {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, machines: Option<i64>) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let (old, target) = (Version::release(1, 0, 0), Version::release(2, 0, 0));
-        let count = rng.random_range(1..40_i64);
-        let bad = rng.random_range(0..40_u32);
-        let nature = |rng: &mut SmallRng| if rng.random_range(0..100) < bad { some_nature(rng) } else { Nature::Good };
-        let machines: BTreeMap<MachineId, Machine> = (1..=count)
-            .map(|id| (MachineId(id), Machine::new(format!("m{id}"), nature(&mut rng), &old, &target)))
-            .collect();
+        let target = Version::release(2, 0, 0);
+        let few = rng.random_range(1..FEW_MAX);
+        let count = machines.unwrap_or(few);
+        let machines = some_machines(&mut rng, count, &target);
         let strategy = Strategy {
-            max_in_flight: Amount::Number(rng.random_range(1..8)),
+            max_in_flight: Amount::Number(rng.random_range(1..8).max(u32::try_from(count / FEW_MAX).unwrap_or(0))),
             failure_budget: Amount::Number(rng.random_range(1..4)),
             max_transfers: rng.random_bool(0.3).then(|| rng.random_range(1..4)),
             ..Strategy::default()
         };
         let rollout = new_rollout(&machines, strategy, &target, Duration::from_secs(rng.random_range(0..120)));
+        let environments = rng.random_range(1..4);
+        let mut home = || {
+            let mut home: Vec<_> = (0..2).map(|_| EnvironmentId(rng.random_range(1..=environments))).collect();
+            home.dedup();
+            home
+        };
+        let homes = machines.keys().map(|id| (*id, home())).collect();
+        // An undo in every other fleet, and some undos of undos.
+        let undos = rng.random_range(0..4_usize).saturating_sub(1);
+        let mut undo_at: Vec<i64> = (0..undos).map(|_| rng.random_range(60 * SECOND..PEOPLE_UNTIL)).collect();
+        undo_at.sort_by(|one, other| other.cmp(one));
+        let hours = Hours::some(&mut rng, environments);
         Self {
             rng,
             now: SECOND,
-            old,
-            target,
             machines,
-            rollout,
+            environments,
+            homes,
+            undo_at,
+            rollouts: vec![rollout],
+            hours,
             facts: HashMap::new(),
             holds: HashMap::new(),
             failed_before: HashMap::new(),
@@ -136,7 +159,7 @@ impl World {
             late: Vec::new(),
             echoes: Vec::new(),
             skew: 0,
-            grace: usize::MAX,
+            grace: vec![usize::MAX],
             steps: 0,
             transcript: Vec::new(),
             broken: None,
@@ -148,7 +171,7 @@ impl World {
         Timestamp(self.now + self.skew)
     }
 
-    fn say(&mut self, line: impl Into<String>) {
+    pub(super) fn say(&mut self, line: impl Into<String>) {
         if self.transcript.len() < LINES_MAX {
             self.transcript.push(format!("{:>6} s  {}", self.now / SECOND, line.into()));
         }
@@ -163,7 +186,7 @@ impl World {
     fn step(&mut self) {
         self.steps += 1;
         for machine in self.machines.values_mut() {
-            machine.live(self.now, &self.old, &self.target);
+            machine.live(self.now);
         }
         if self.rng.random_bool(0.002) {
             self.say("the portal is killed and started again");
@@ -176,10 +199,13 @@ impl World {
         self.deliver();
         self.deliver_again();
         self.check_health();
-        self.turn();
+        let now = self.clock();
+        self.hours.look(self.homes.values(), now);
+        (0..self.rollouts.len()).for_each(|of| self.turn(of));
         self.check();
-        let busy = self.rollout.count(PhaseKind::is_in_flight) > 0 || !self.calls.is_empty();
-        self.now += if busy { SECOND / 2 } else { 10 * SECOND };
+        let in_flight = |rollout: &Rollout| rollout.count(PhaseKind::is_in_flight) > 0;
+        let busy = self.rollouts.iter().any(in_flight) || !self.calls.is_empty();
+        self.now += if busy { SECOND } else { 10 * SECOND };
     }
 
     /// Somebody sets the portal's clock, and its loop notices, as the orchestrator does.
@@ -188,163 +214,29 @@ impl World {
         self.say(format!("the portal's clock is set by {} s", step / SECOND));
         self.skew += step;
         let now = self.clock();
-        for at in 0..self.rollout.machines.len() {
-            let by = lag(&self.rollout.machines[at], step, now);
+        let rollouts = self.rollouts.iter().enumerate();
+        let places: Vec<Place> =
+            rollouts.flat_map(|(of, rollout)| (0..rollout.machines.len()).map(move |at| (of, at))).collect();
+        for place in places {
+            let by = lag(self.row(place), step, now);
             if by != 0 {
-                let moved = shift(&self.rollout.machines[at], by);
-                self.put(at, moved);
+                let moved = shift(self.row(place), by);
+                self.put(place, moved);
             }
         }
     }
 
-    /// What operators do, now and then.
-    fn people(&mut self) {
-        if self.now > PEOPLE_UNTIL || !self.rng.random_bool(0.001) {
-            return;
-        }
-        let now = self.clock();
-        let state = self.rollout.state;
-        match self.rng.random_range(0..5) {
-            0 if state.may_become_by_hand(RolloutState::Paused) && self.rollout.cancel_requested_at.is_none() => {
-                self.say("alice pauses the rollout");
-                (self.rollout.state, self.rollout.state_reason) = (RolloutState::Paused, "alice paused it".to_owned());
-            }
-            1 | 2 if state == RolloutState::Paused && self.rollout.cancel_requested_at.is_none() => {
-                self.say("alice resumes the rollout");
-                for machine in self.rollout.machines.iter_mut().filter(|machine| machine.phase.kind().is_failure()) {
-                    machine.forgiven_at = Some(now);
-                }
-                self.rollout.state = RolloutState::Running;
-            }
-            3 if self.rollout.cancel_requested_at.is_none() && state != RolloutState::Cancelled => {
-                let at = self.rng.random_range(0..self.rollout.machines.len());
-                let again = by_hand(&self.rollout.machines[at], Phase::Waiting(WaitReason::Turn), now);
-                if let Some(again) = again {
-                    self.say(format!("alice retries {}", again.name));
-                    self.failed_before.remove(&again.machine);
-                    self.put(at, again);
-                    for machine in &mut self.rollout.machines {
-                        machine.forgiven_at = machine.phase.kind().is_failure().then_some(now);
-                    }
-                    self.rollout.state = RolloutState::Running;
-                }
-            }
-            4 if self.rng.random_bool(0.1) && !self.rollout.is_over() => {
-                self.say("alice cancels the rollout");
-                self.rollout.cancel_requested_at.get_or_insert(now);
-            }
-            _ => {
-                let at = self.rng.random_range(0..self.rollout.machines.len());
-                let machine = self.rollout.machines[at].machine;
-                if self.holds.remove(&machine).is_none() {
-                    let hold = Hold { reason: "a test".into(), by: "bob".into(), since: now, until: None };
-                    self.holds.insert(machine, hold);
-                }
-            }
-        }
-        self.rollout.revision += 1;
+    pub(super) fn row(&self, (of, at): Place) -> &RolloutMachine {
+        &self.rollouts[of].machines[at]
     }
 
-    fn put(&mut self, at: usize, mut machine: RolloutMachine) {
+    pub(super) fn put(&mut self, (of, at): Place, mut machine: RolloutMachine) {
         machine.revision += 1;
-        self.rollout.machines[at] = machine;
+        self.rollouts[of].machines[at] = machine;
     }
 
-    /// What a look at every machine now and then brings.
-    fn check_health(&mut self) {
-        if self.now - self.checked_at >= HEALTH_INTERVAL {
-            self.checked_at = self.now;
-            for id in self.machines.keys().copied().collect::<Vec<_>>() {
-                self.observe(id);
-                self.confirm_by_health(id);
-            }
-        }
-    }
-
-    /// The health check confirms what no rollout is at and what it finds well twice, as the portal's does.
-    fn confirm_by_health(&mut self, id: MachineId) {
-        let is_at_it = |row: &RolloutMachine| row.machine == id && row.phase.kind().is_in_flight();
-        let report = self.facts.get(&id).filter(|facts| facts.contact == Contact::Answered);
-        let Some(report) = report.and_then(|facts| facts.report.clone()) else { return };
-        let is_new = self.well.insert(id, report.instance_id.clone()) != Some(report.instance_id.clone());
-        if is_new || report.version != self.target || self.rollout.machines.iter().any(is_at_it) {
-            return;
-        }
-        if let Some(machine) = self.machines.get_mut(&id) {
-            machine.confirm(self.now, &report.instance_id, &self.target);
-        }
-        self.observe(id);
-    }
-
-    fn observe(&mut self, id: MachineId) {
-        let machine = &self.machines[&id];
-        let asked_at = self.clock();
-        if !machine.answers(self.now) {
-            return self.hear_nothing(id, asked_at);
-        }
-        let by_twin = machine.is_cloned(self.now) && self.rng.random_bool(0.5);
-        let machine = &self.machines[&id];
-        let report = if by_twin { machine.report_of_twin() } else { machine.report(self.now) };
-        if self.rng.random_bool(0.02) {
-            // It is on its way; meanwhile the question counts as not answered.
-            let due = self.now + self.rng.random_range(1..40) * SECOND;
-            self.late.push((due, id, asked_at, report));
-            return self.hear_nothing(id, asked_at);
-        }
-        self.hear(id, asked_at, report);
-    }
-
-    fn hear_nothing(&mut self, id: MachineId, tried_at: Timestamp) {
-        let former = self.facts.remove(&id);
-        let instances = former.as_ref().map(|facts| facts.instances.at(tried_at)).unwrap_or_default();
-        let contact = Contact::Silent { reason: "nobody answers".to_owned() };
-        let report = former.and_then(|facts| facts.report);
-        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances });
-    }
-
-    /// What the inventory does with an answer.
-    fn hear(&mut self, id: MachineId, tried_at: Timestamp, report: Report) {
-        let now = self.clock();
-        let former = self.facts.get(&id);
-        let answer = Answer { instance: &report.instance_id, hostname: &report.hostname, asked_at: tried_at };
-        let known = former.map(|facts| facts.instances.at(now)).unwrap_or_default();
-        let is_old = former.is_some_and(|facts| facts.tried_at > tried_at && facts.tried_at <= now);
-        if is_old || known.is_late(answer) {
-            return;
-        }
-        let before = former.and_then(|facts| facts.report.as_ref());
-        let before = before.map(|report| (report.instance_id.as_str(), report.hostname.as_str()));
-        let instances = known.after(before, answer, now);
-        let is_found = instances.is_cloned() && !known.is_cloned();
-        let report = Some(Report { at: now, instance_seen_at: now, ..report });
-        let contact = Contact::Answered;
-        self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances });
-        if is_found {
-            let name = self.machines[&id].name.clone();
-            self.say(format!("{name}: two machines answer with its identity"));
-            if !self.machines[&id].is_cloned(self.now) {
-                self.breaks(format!("{name} is taken for two machines and is one"));
-            }
-        }
-    }
-
-    /// Answers that come late, and commands that come twice. Nobody listens to what those are answered with.
-    fn deliver_again(&mut self) {
-        let now = self.now;
-        let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, ..)| *at <= now);
-        self.late = late;
-        let due: Vec<(i64, MachineId, Timestamp, Report)> = due;
-        for (_, id, asked_at, report) in due {
-            self.hear(id, asked_at, report);
-        }
-        let (due, echoes) = std::mem::take(&mut self.echoes).into_iter().partition(|(at, ..)| *at <= now);
-        self.echoes = echoes;
-        let due: Vec<(i64, MachineId, Command)> = due;
-        for (_, id, command) in due {
-            if let Some(machine) = self.machines.get_mut(&id) {
-                machine.install(now, &command, &self.target);
-            }
-        }
+    fn place(&self, of: usize, id: MachineId) -> Option<Place> {
+        Some((of, self.rollouts[of].machines.iter().position(|machine| machine.machine == id)?))
     }
 
     fn deliver(&mut self) {
@@ -357,159 +249,204 @@ impl World {
 
     /// What a call does to the machine, and what the portal writes down of it.
     fn make(&mut self, id: MachineId, call: &Call) {
-        let Some(at) = self.rollout.machines.iter().position(|machine| machine.machine == id) else { return };
+        let Some(place) = self.place(call.of, id) else { return };
+        let row = self.row(place).clone();
+        let target = row.target(&self.rollouts[call.of].target).clone();
         let Some(machine) = self.machines.get_mut(&id) else { return };
-        let outcome = match (&call.job, &self.rollout.machines[at].phase) {
+        let outcome = match (&call.job, row.phase) {
             (Job::Observe, _) => {
                 if !call.is_lost {
                     self.observe(id);
                 }
                 return;
             }
+            (Job::Command, _) => return self.command(place),
             (Job::Upload, _) => match machine.upload(self.now) {
                 Err(outcome) => outcome,
                 Ok(()) if call.is_lost => Outcome::Broken("the reply was lost".to_owned()),
-                Ok(()) => return self.command(at),
+                Ok(()) => return self.command(place),
             },
             (Job::Install, Phase::Installing(command)) => {
-                let (comes_again, comes_now) = (self.rng.random_bool(0.1), self.rng.random_bool(0.98));
-                if comes_again || !comes_now {
-                    let due = self.now + self.rng.random_range(1..2000) * SECOND;
-                    self.echoes.push((due, id, command.clone()));
-                }
-                if comes_now {
-                    machine.install(self.now, command, &self.target)
-                } else {
-                    Outcome::Broken("the command is held up".to_owned())
-                }
+                let order = Order { command, to: target, with_package: row.back.is_none() };
+                self.send(id, &order)
             }
             (Job::Install, _) => return,
-            (Job::Confirm(instance), _) => machine.confirm(self.now, instance, &self.target),
+            (Job::Confirm(instance), _) => machine.confirm(self.now, instance, &target),
         };
         let outcome = if call.is_lost { Outcome::Broken("the reply was lost".to_owned()) } else { outcome };
         if matches!(outcome, Outcome::Broken(_)) {
             self.observe(id);
         }
-        self.settle(at, &outcome);
+        self.settle(place, &outcome);
+    }
+
+    fn send(&mut self, id: MachineId, order: &Order) -> Outcome {
+        let (comes_again, comes_now) = (self.rng.random_bool(0.1), self.rng.random_bool(0.98));
+        if comes_again || !comes_now {
+            let due = self.now + self.rng.random_range(1..2000) * SECOND;
+            self.echoes.push((due, id, order.clone()));
+        }
+        let takes = self.rng.random_range(0..20) * SECOND;
+        match self.machines.get_mut(&id) {
+            Some(machine) if comes_now => machine.install(self.now, order, takes),
+            _ => Outcome::Broken("the command is held up".to_owned()),
+        }
     }
 
     /// The transaction that writes a command down, unless somebody stopped the rollout meanwhile.
-    fn command(&mut self, at: usize) {
-        let id = self.rollout.machines[at].machine;
+    fn command(&mut self, place: Place) {
+        let row = self.row(place);
+        let id = row.machine;
         let is_cloned = self.facts.get(&id).is_some_and(|facts| facts.instances.is_cloned());
-        if is_cloned || is_halted(&self.rollout, self.clock()) {
+        if is_cloned || is_halted(&self.rollouts[place.0], self.clock()) {
             return;
         }
-        let row = &self.rollout.machines[at];
-        let Some(report) = self.facts.get(&row.machine).and_then(|facts| facts.report.as_ref()) else { return };
+        let Some(report) = self.facts.get(&id).and_then(|facts| facts.report.as_ref()) else { return };
+        if row.back.as_ref().is_some_and(|back| back.from != report.version) {
+            return;
+        }
         self.generation = self.generation.max(report.generation) + 1;
         let command = Command {
-            ticket: format!("t{}", self.generation),
+            ticket: format!("{}{}", ticket_of(&self.rollouts[place.0]), self.generation),
             generation: self.generation,
             expected: report.version.to_string(),
             instance: report.instance_id.clone(),
         };
-        self.settle(at, &Outcome::Ready(command));
+        self.settle(place, &Outcome::Ready(command));
     }
 
-    fn settle(&mut self, at: usize, outcome: &Outcome) {
-        if let Some(phase) = settle(&self.rollout.machines[at], outcome) {
-            self.to(at, phase);
-        }
-    }
-
-    fn to(&mut self, at: usize, phase: Phase) {
-        let before = self.rollout.machines[at].clone();
-        match enter(&before, phase, &Deadlines::default(), self.clock()) {
-            Ok(after) => {
-                let (from, to) = (before.phase.kind(), after.phase.kind());
-                if from != to {
-                    let reason = after.phase.reason();
-                    self.say(format!(
-                        "{}: {from} → {to}{}{reason}",
-                        after.name,
-                        if reason.is_empty() { "" } else { ": " }
-                    ));
-                }
-                if to.is_failure() {
-                    self.rollout.revision += 1;
-                }
-                if matches!(to, PhaseKind::FellBack | PhaseKind::Failed) && before.phase.command().is_some() {
-                    self.failed_before.insert(after.machine, after.phase.reason());
-                }
-                self.check_step(&before, &after);
-                self.put(at, after);
+    fn settle(&mut self, place: Place, outcome: &Outcome) {
+        if let Some(phase) = settle(self.row(place), outcome) {
+            self.to(place, phase);
+            if matches!(outcome, Outcome::Declined(_)) {
+                // It was never given the command that was written down for it.
+                self.rollouts[place.0].machines[place.1].previous = None;
             }
-            Err(error) => self.breaks(error.to_string()),
         }
     }
 
-    pub(super) fn observations(&self) -> HashMap<MachineId, Observation> {
+    fn to(&mut self, place: Place, phase: Phase) {
+        let before = self.row(place).clone();
+        let after = match enter(&before, phase, &Deadlines::default(), self.clock()) {
+            Ok(after) => after,
+            Err(error) => return self.breaks(error.to_string()),
+        };
+        let (from, to) = (before.phase.kind(), after.phase.kind());
+        let (id, target) = (self.rollouts[place.0].id, self.rollouts[place.0].target.clone());
+        if from != to {
+            let reason = after.phase.reason();
+            let because = if reason.is_empty() { reason } else { format!(": {reason}") };
+            self.say(format!("{id}  {}: {from} → {to}{because}", after.name));
+        }
+        if to.is_failure() {
+            self.rollouts[place.0].revision += 1;
+        }
+        let says_something = before.phase.command().is_some() && after.back.is_none();
+        if matches!(to, PhaseKind::FellBack | PhaseKind::Failed) && says_something {
+            self.failed_before.insert((target, after.machine), after.phase.reason());
+        }
+        self.check_step(place, &before, &after);
+        self.put(place, after);
+    }
+
+    pub(super) fn observations(&self, of: usize) -> HashMap<MachineId, Observation> {
+        let rollout = &self.rollouts[of];
+        let elsewhere = elsewhere(&self.rollouts, rollout);
         let observation = |id: &MachineId| Observation {
             facts: self.facts.get(id).cloned(),
             call_under_way: self.calls.contains_key(id),
+            closed: self.homes.get(id).and_then(|home| self.hours.closed(home)),
+            elsewhere: elsewhere.get(id).copied(),
             hold: self.holds.get(id).cloned(),
-            failed_before: self.failed_before.get(id).cloned(),
+            failed_before: self.failed_before.get(&(rollout.target.clone(), *id)).cloned(),
             ..Observation::default()
         };
-        self.machines.keys().map(|id| (*id, observation(id))).collect()
+        rollout.machines.iter().map(|row| (row.machine, observation(&row.machine))).collect()
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn limits(&self, of: usize) -> Limits {
+        let rollout = &self.rollouts[of];
+        let failed = self.failed_before.keys().filter(|(version, _)| *version == rollout.target).count();
+        let packages = [("linux-x64".to_owned(), 1 << 20)].into_iter().filter(|_| rollout.undo_of.is_none());
         Limits {
             deadlines: Deadlines::default(),
             issued_generation: self.generation,
-            packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
-            failed_on: HashMap::from([("linux-x64".to_owned(), self.failed_before.len())]),
+            packages: packages.collect(),
+            failed_on: HashMap::from([("linux-x64".to_owned(), failed)]),
             role_sizes: HashMap::new(),
         }
     }
 
-    fn turn(&mut self) {
-        let seen = self.observations();
-        let actions = plan(&self.rollout, &seen, &self.limits(), self.clock());
+    /// True where the portal looks at a rollout at all: what is over is looked at for its lost machines alone, unless a newer
+    /// one has them.
+    fn is_open(&self, of: usize) -> bool {
+        let rollout = &self.rollouts[of];
+        let has = |wanted: fn(PhaseKind) -> bool| rollout.count(wanted) > 0;
+        let is_elsewhere = |row: &RolloutMachine| {
+            self.rollouts[of + 1..].iter().any(|newer| newer.machines.iter().any(|m| m.machine == row.machine))
+        };
+        let is_lost = |row: &&RolloutMachine| row.phase.kind() == PhaseKind::Lost && !is_elsewhere(row);
+        match rollout.state {
+            RolloutState::Scheduled | RolloutState::Running | RolloutState::Paused => true,
+            RolloutState::Completed | RolloutState::CompletedWithFailures if has(|kind| !kind.is_final()) => true,
+            _ => rollout.machines.iter().any(|row| is_lost(&row)),
+        }
+    }
+
+    fn turn(&mut self, of: usize) {
+        if !self.is_open(of) {
+            return;
+        }
+        let seen = self.observations(of);
+        let actions = plan(&self.rollouts[of], &seen, &self.limits(of), self.clock());
         for action in actions {
-            let at = action.machine().and_then(|id| self.rollout.machines.iter().position(|m| m.machine == id));
-            match (action, at) {
-                (Action::Move { to, .. }, Some(at)) => self.to(at, to),
-                (Action::Observe { .. }, Some(at)) => self.call(at, Job::Observe),
-                // Only an undo commands without sending something first.
-                (Action::Upload { .. } | Action::Command { .. }, Some(at)) => self.call(at, Job::Upload),
-                (Action::Install { .. }, Some(at)) => self.call(at, Job::Install),
-                (Action::Confirm { instance, .. }, Some(at)) => self.call(at, Job::Confirm(instance)),
-                (Action::OpenWave { wave }, _) => self.open(wave),
-                (Action::SetState { state, reason }, _) => self.set_state(state, reason),
+            let place = action.machine().and_then(|id| self.place(of, id));
+            match (action, place) {
+                (Action::Move { to, .. }, Some(place)) => self.to(place, to),
+                (Action::Observe { .. }, Some(place)) => self.call(place, Job::Observe),
+                (Action::Upload { .. }, Some(place)) => self.call(place, Job::Upload),
+                (Action::Command { .. }, Some(place)) => self.call(place, Job::Command),
+                (Action::Install { .. }, Some(place)) => self.call(place, Job::Install),
+                (Action::Confirm { instance, .. }, Some(place)) => self.call(place, Job::Confirm(instance)),
+                (Action::OpenWave { wave }, _) => self.open(of, wave),
+                (Action::SetState { state, reason }, _) => self.set_state(of, state, reason),
                 (_, None) => {}
             }
         }
     }
 
-    fn call(&mut self, at: usize, job: Job) {
-        let row = intend(&self.rollout.machines[at], &Deadlines::default(), self.clock());
+    fn call(&mut self, place: Place, job: Job) {
+        let row = intend(self.row(place), &Deadlines::default(), self.clock());
         let id = row.machine;
-        self.put(at, row);
+        if job == Job::Upload && row.back.is_some() {
+            self.breaks(format!("{} is sent a package to go back", row.name));
+        }
+        self.put(place, row);
         let takes = if job == Job::Upload { self.rng.random_range(1..20) } else { self.rng.random_range(0..3) };
         let is_lost = self.rng.random_bool(0.03);
-        self.calls.insert(id, Call { job, done_at: self.now + takes * SECOND / 2, is_lost });
+        self.calls.insert(id, Call { of: place.0, job, done_at: self.now + takes * SECOND / 2, is_lost });
     }
 
-    fn open(&mut self, wave: usize) {
-        let open = self.rollout.open_wave;
+    fn open(&mut self, of: usize, wave: usize) {
+        let open = self.rollouts[of].open_wave;
         let at_it = |machine: &&RolloutMachine| machine.wave == open && machine.phase.kind().is_in_flight();
-        if let Some(machine) = self.rollout.machines.iter().find(at_it) {
+        if let Some(machine) = self.rollouts[of].machines.iter().find(at_it) {
             let name = machine.name.clone();
             self.breaks(format!("wave {} overtakes {name}", wave + 1));
         }
         self.say(format!("wave {} begins", wave + 1));
-        self.rollout.open_wave = wave;
+        self.rollouts[of].open_wave = wave;
     }
 
-    fn set_state(&mut self, state: RolloutState, reason: String) {
-        if !self.rollout.state.may_become(state) {
-            self.breaks(format!("a rollout cannot go from {:?} to {state:?}", self.rollout.state));
+    fn set_state(&mut self, of: usize, state: RolloutState, reason: String) {
+        let rollout = &self.rollouts[of];
+        if !rollout.state.may_become(state) {
+            self.breaks(format!("a rollout cannot go from {:?} to {state:?}", rollout.state));
         }
-        self.say(format!("the rollout is {}{}{reason}", state.word(), if reason.is_empty() { "" } else { ": " }));
-        (self.rollout.state, self.rollout.state_reason) = (state, reason);
-        self.rollout.revision += 1;
+        let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        self.say(format!("{} is {}{because}", self.rollouts[of].id, state.word()));
+        let rollout = &mut self.rollouts[of];
+        (rollout.state, rollout.state_reason) = (state, reason);
+        rollout.revision += 1;
     }
 }

@@ -11,9 +11,9 @@ use contract::Version;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::{Asked, Body, Id, Space, bind};
+use super::bind::{Asked, Body, Id, Query, Space, bind};
 use super::foreseen::foreseen;
-use super::page::{List, Page};
+use super::page::{List, Page, Slice};
 use super::tasks::description;
 use crate::app::App;
 use crate::auth::ApiUser;
@@ -22,7 +22,8 @@ use crate::db::facts::facts_of;
 use crate::db::machine_holds::hold_get;
 use crate::db::machines::machine_get;
 use crate::db::rollout_events::{Event, event_list};
-use crate::db::rollouts::{rollout_count, rollout_get, rollout_list, rollout_undo_of};
+use crate::db::rollout_search::{RolloutFilter, RolloutPage, rollout_search};
+use crate::db::rollouts::{rollout_get, rollout_undo_of};
 use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::inventory::inventory_forget_clone;
@@ -32,13 +33,15 @@ use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_ha
 use crate::rollout::hindrance::Hold;
 use crate::rollout::look::why;
 use crate::rollout::preview::rollout_preview;
-use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutWave};
+use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState, RolloutWave};
 use crate::rollout::strategy::{Amount, Strategy};
 use crate::rollout::undo::{Undo, rollout_undo};
 use crate::sequel::{may_have_sequel, sequel, tally};
 
+const FILTERS: [&str; 7] = ["ids", "states", "active", "machine", "environment", "targetVersion", "undoOf"];
+
 /// The list. On a page there are at most a hundred, because each carries all its machines.
-const LIST: List<'_> = List { take_max: 100, ..List::of("Rollout", "/rollouts", &[]) };
+const LIST: List<'_> = List { take_max: 100, ..List::of("Rollout", "/rollouts", &FILTERS) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -178,11 +181,42 @@ fn machine(row: &RolloutMachine, rollout: &Rollout, facts: &HashMap<MachineId, F
 async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
     let slice = LIST.slice(&query)?;
     let mut conn = app.db.read().await?;
-    let total = rollout_count(&mut conn, space).await?;
-    let rollouts = rollout_list(&mut conn, space, slice.skip, slice.take).await?;
-    let facts = facts_of(&mut conn, &may_have_sequel(&rollouts)).await?;
-    let items = rollouts.iter().map(|rollout| resource(rollout, &facts)).collect();
-    Ok(Json(LIST.page(&super::base(space), items, total, slice, &query)))
+    let found = match filter(&query, slice)? {
+        Some(filter) => rollout_search(&mut conn, space, &filter).await?,
+        None => RolloutPage { rollouts: Vec::new(), total: 0 },
+    };
+    let facts = facts_of(&mut conn, &may_have_sequel(&found.rollouts)).await?;
+    let items = found.rollouts.iter().map(|rollout| resource(rollout, &facts)).collect();
+    Ok(Json(LIST.page(&super::base(space), items, found.total, slice, &query)))
+}
+
+/// What the query asks for; `None` where no rollout can be what it asks for.
+fn filter(query: &Query, slice: Slice) -> Result<Option<RolloutFilter>, ApiError> {
+    let mut states = RolloutState::ALL.to_vec();
+    let words = query.list::<String>("states")?;
+    if !words.is_empty() {
+        let state = |word: &String| {
+            let unknown = || ApiError::bad_request(format!("The query's states cannot be read: {word} is no state."));
+            RolloutState::ALL.into_iter().find(|state| state.word().eq_ignore_ascii_case(word)).ok_or_else(unknown)
+        };
+        states = words.iter().map(state).collect::<Result<_, _>>()?;
+    }
+    if let Some(active) = query.flag("active")? {
+        states.retain(|state| state.is_completed() != active);
+    }
+    if states.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(RolloutFilter {
+        ids: query.list("ids")?,
+        states: if states.len() == RolloutState::ALL.len() { Vec::new() } else { states },
+        machine: query.one("machine")?,
+        environment: query.one("environment")?,
+        target: query.one("targetVersion")?,
+        undo_of: query.one("undoOf")?,
+        skip: slice.skip,
+        take: slice.take,
+    }))
 }
 
 async fn one(

@@ -15,6 +15,7 @@ pub mod packages;
 pub mod places;
 pub mod policies;
 pub mod rollout_events;
+pub mod rollout_search;
 pub mod rollout_waves;
 pub mod rollouts;
 pub mod sessions;

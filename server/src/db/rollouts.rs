@@ -100,7 +100,7 @@ pub(super) struct PlaceRow {
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(super) struct Row {
     id: RolloutId,
     space_id: SpaceId,
     task_id: TaskId,
@@ -226,13 +226,6 @@ pub async fn rollout_list(
     let sql = format!("{SELECT} WHERE r.space_id = $1 ORDER BY r.id DESC LIMIT $3 OFFSET $2");
     let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(space).bind(skip).bind(take).fetch_all(&mut *conn).await?;
     with_machines(conn, rows).await
-}
-
-/// How many rollouts a space has.
-pub async fn rollout_count(conn: &mut Connection, space: SpaceId) -> Result<u64, DbError> {
-    let count: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM rollouts WHERE space_id = $1").bind(space).fetch_one(conn).await?;
-    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Every rollout that the orchestrator has to look at, oldest first: those that are not over, those that are over but
@@ -487,7 +480,7 @@ pub async fn generation_put(conn: &mut Connection, generation: u64) -> Result<()
     Ok(())
 }
 
-async fn with_machines(conn: &mut Connection, rows: Vec<Row>) -> Result<Vec<Rollout>, DbError> {
+pub(super) async fn with_machines(conn: &mut Connection, rows: Vec<Row>) -> Result<Vec<Rollout>, DbError> {
     let mut rollouts = Vec::with_capacity(rows.len());
     for row in rows {
         let sql = "SELECT * FROM rollout_machines WHERE rollout_id = $1 ORDER BY position";

@@ -4,6 +4,7 @@ mod hours;
 mod machines;
 mod packages;
 mod portal;
+mod rollouts;
 mod tasks;
 
 use std::io::Write as _;

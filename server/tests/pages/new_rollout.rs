@@ -78,6 +78,29 @@ async fn a_rollout_is_drawn_up_looked_at_and_started_and_nothing_starts_that_was
 }
 
 #[tokio::test]
+async fn a_person_says_what_becomes_of_absent_machines_and_why_hours_do_not_count() {
+    let (_portal, mut browser) = portal(1).await;
+    let blank = browser.get("/rollouts/new").await;
+    assert_eq!(blank.texts("select[name=offline] [selected], select[name=late_arrivals] [selected]").len(), 2);
+    let reason = ("ignore_windows", "a hole in the old version");
+    let fields = [("offline", "leave"), ("late_arrivals", "leave"), reason, ("do", "preview")];
+    let page = browser.post("/rollouts/new", &fields).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.html);
+    let chosen = page.texts("select[name=offline] [selected], select[name=late_arrivals] [selected]");
+    assert_eq!(chosen, ["are left as they are", "are left as they are"]);
+    assert!(page.html.contains("value=\"a hole in the old version\""));
+    let hidden = scraper::Selector::parse("input[name=choice]").unwrap();
+    let choice = page.document().select(&hidden).next().unwrap().attr("value").unwrap().to_owned();
+    let start = [("offline", "leave"), ("late_arrivals", "leave"), reason, ("choice", &choice), ("do", "start")];
+    let started = browser.post("/rollouts/new", &start).await;
+    assert_eq!(started.location.as_deref(), Some("/rollouts/Rollouts-1"), "{}", problem(&started));
+    let page = browser.get("/rollouts/Rollouts-1").await;
+    assert!(page.html.contains("in freezes: a hole in the old version"), "who and why is written down");
+    let wrong = browser.post("/rollouts/new", &[("wait_hours", "0")]).await;
+    assert!(problem(&wrong).contains("waited for must be between 1 and 8760"), "{}", problem(&wrong));
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_told_with_the_form_as_it_was_typed() {
     let (_portal, mut browser) = portal(1).await;
     let fields = [("scope", "machines"), ("machines", "web-1, web-9"), ("max_in_flight", "7"), ("do", "preview")];

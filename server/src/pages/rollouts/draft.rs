@@ -4,6 +4,7 @@ use crate::ids::{EnvironmentId, MachineId};
 use crate::model::{Environment, Machine};
 use crate::pages::form::{Fields, moment};
 use crate::pages::view::count;
+use crate::rollout::absent::{LateArrivals, Offline};
 use crate::rollout::create::{RolloutRequest, Selection};
 use crate::rollout::strategy::{Amount, Approval, Members, Strategy, Wave};
 
@@ -58,6 +59,16 @@ impl Takes {
     }
 }
 
+/// What becomes of machines that cannot be reached, as it is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Absent {
+    /// They are waited for.
+    #[default]
+    Wait,
+    /// They are left as they are.
+    Leave,
+}
+
 /// A wave as it was typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaveDraft {
@@ -100,6 +111,14 @@ pub struct Draft {
     pub max_transfers: String,
     /// When it begins, in UTC.
     pub start_at: String,
+    /// What becomes of machines that cannot be reached.
+    pub offline: Absent,
+    /// How long they are waited for, in hours; empty for the default.
+    pub wait_hours: String,
+    /// What becomes of machines that come later.
+    pub late_arrivals: LateArrivals,
+    /// Why it begins at any hour; empty where it keeps to the maintenance windows.
+    pub ignore_windows: String,
 }
 
 impl From<&Strategy> for Draft {
@@ -127,6 +146,16 @@ impl From<&Strategy> for Draft {
             failure_budget: strategy.failure_budget.to_string(),
             max_percent_of_role: text(strategy.max_percent_of_role),
             max_transfers: text(strategy.max_transfers),
+            offline: match strategy.offline {
+                Offline::WaitHours(_) => Absent::Wait,
+                Offline::Leave => Absent::Leave,
+            },
+            wait_hours: match strategy.offline {
+                Offline::WaitHours(hours) => hours.to_string(),
+                Offline::Leave => String::new(),
+            },
+            late_arrivals: strategy.late_arrivals,
+            ignore_windows: strategy.ignore_windows.clone().unwrap_or_default(),
             ..Self::default()
         }
     }
@@ -163,6 +192,13 @@ impl From<&Fields> for Draft {
             max_percent_of_role: text("max_percent_of_role"),
             max_transfers: text("max_transfers"),
             start_at: text("start_at"),
+            offline: if fields.get("offline") == "leave" { Absent::Leave } else { Absent::Wait },
+            wait_hours: text("wait_hours"),
+            late_arrivals: match fields.get("late_arrivals") {
+                "leave" => LateArrivals::Leave,
+                _ => LateArrivals::Join,
+            },
+            ignore_windows: text("ignore_windows"),
         }
     }
 }
@@ -196,7 +232,13 @@ impl Draft {
             failure_budget: amount(&self.failure_budget)?.unwrap_or(default.failure_budget),
             max_percent_of_role: number("the share of a role", self.max_percent_of_role.trim_end_matches([' ', '%']))?,
             max_transfers: number("the number of transfers", &self.max_transfers)?,
-            ..default
+            offline: match self.offline {
+                Absent::Wait => number("the hours that a machine is waited for", &self.wait_hours)?
+                    .map_or_else(Offline::default, Offline::WaitHours),
+                Absent::Leave => Offline::Leave,
+            },
+            late_arrivals: self.late_arrivals,
+            ignore_windows: Some(self.ignore_windows.clone()).filter(|why| !why.is_empty()),
         };
         strategy.check().map_err(|error| error.to_string())?;
         Ok(RolloutRequest {
@@ -349,6 +391,10 @@ mod tests {
             ("max_percent_of_role", "25 %"),
             ("max_transfers", "4"),
             ("start_at", "2026-12-01T22:00"),
+            ("offline", "wait"),
+            ("wait_hours", "48"),
+            ("late_arrivals", "leave"),
+            ("ignore_windows", " a hole in the old version "),
         ])
         .unwrap();
         assert_eq!(request.selection, Selection::Machines(vec![MachineId(9), MachineId(9)]));
@@ -368,9 +414,20 @@ mod tests {
             failure_budget: Amount::Number(2),
             max_percent_of_role: Some(25),
             max_transfers: Some(4),
-            ..Strategy::default()
+            offline: Offline::WaitHours(48),
+            late_arrivals: LateArrivals::Leave,
+            ignore_windows: Some("a hole in the old version".into()),
         };
+        assert_eq!(Draft::from(&strategy).read(&[], &[]).unwrap_err(), "there is no environment \"Environments-3\"");
         assert_eq!(request.strategy, Some(strategy));
+    }
+
+    #[test]
+    fn machines_that_are_not_there_are_waited_for_or_left() {
+        let offline = |pairs: &[(&str, &str)]| read(pairs).unwrap().strategy.unwrap().offline;
+        assert_eq!(offline(&[]), Offline::default());
+        assert_eq!(offline(&[("offline", "wait"), ("wait_hours", "")]), Offline::default());
+        assert_eq!(offline(&[("offline", "leave"), ("wait_hours", "168")]), Offline::Leave);
     }
 
     #[test]
@@ -384,6 +441,8 @@ mod tests {
             (vec![("max_in_flight", "many")], "write 3 or"),
             (vec![("max_transfers", "x")], "the number of transfers must be a whole number"),
             (vec![("start_at", "soon")], "is no moment"),
+            (vec![("wait_hours", "a day")], "the hours that a machine is waited for must be a whole number"),
+            (vec![("wait_hours", "0")], "waited for must be between 1 and 8760"),
             (wave("environment", "Nowhere"), "there is no environment \"Nowhere\""),
             (wave("next", "half"), "\"half\" is no number"),
         ] {

@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::StatusCode;
 
-use super::draft::{Draft, Scope, Takes, WaveDraft};
+use super::draft::{Absent, Draft, Scope, Takes, WaveDraft};
+use super::view::span as exact;
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
@@ -22,6 +23,7 @@ use crate::pages::form::{Address, Body};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
 use crate::pages::{PageError, sentence};
+use crate::rollout::absent::LateArrivals;
 use crate::rollout::course::{Finish, Stays};
 use crate::rollout::create::{RolloutError, RolloutRequest, rollout_create};
 use crate::rollout::preview::{Preview, rollout_choice, rollout_preview};
@@ -104,7 +106,7 @@ async fn page(
         preview: preview.map(|preview| PreviewView::of(preview, &environments, now)),
         environments,
         bundled: app.bundle.version().map(ToString::to_string),
-        soak: words::span(app.rollout.soak),
+        soak: exact(app.rollout.soak),
         problem,
         shell,
     })
@@ -246,7 +248,7 @@ fn waves(preview: &Preview) -> Vec<WaveView> {
                 (Some(begins), None) => format!("from {}", begins.minutes()),
                 (None, _) => String::new(),
             },
-            soak: if wave.soak.is_zero() || at + 1 == last { String::new() } else { words::span(wave.soak) },
+            soak: if wave.soak.is_zero() || at + 1 == last { String::new() } else { exact(wave.soak) },
             needs_person: wave.approval == Approval::Person && at > 0,
         }
     };

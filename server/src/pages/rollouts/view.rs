@@ -336,7 +336,7 @@ fn waves(rollout: &Rollout) -> Vec<WaveRow> {
 }
 
 /// A length of time in its largest whole unit.
-fn span(time: std::time::Duration) -> String {
+pub(super) fn span(time: std::time::Duration) -> String {
     match time.as_secs() {
         seconds if seconds >= 7200 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
         seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} min", seconds / 60),

@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use contract::{Sha256, Thumbprint};
-use octopus_proto::{Refusal, RefusalKind};
+use octopus_proto::{Refusal, RefusalKind, RunningWork};
 
 use super::*;
 use crate::bundle::{Bundle, BundledPackage};
@@ -26,15 +27,19 @@ use crate::db::tasks::task_log;
 use crate::health::machine_check;
 use crate::ids::EnvironmentId;
 use crate::ids::SpaceId;
+use crate::inventory::inventory_forget_clone;
 use crate::model::{Address, LogEntry, NewEnvironment, NewMachine};
 use crate::rollout::automatic::on_start;
 use crate::rollout::calendar::{FreezePeriod, FreezeScope, Window, WindowSpec};
+use crate::rollout::course::{Finish, RoleLoss};
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
 use crate::rollout::freezes::freeze_add;
 use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_hand};
 use crate::rollout::late::admit;
+use crate::rollout::preview::rollout_preview;
 use crate::rollout::state::Deadlines;
 use crate::rollout::strategy::Strategy;
+use crate::rollout::undo::{Undo, rollout_undo};
 use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
 use crate::testing::TestApp;
 
@@ -52,6 +57,9 @@ const STEPS_IDLE: u32 = 40;
 
 /// How often each machine is checked besides.
 const HEALTH: Duration = Duration::from_secs(60);
+
+/// Longest time for the calls of one moment to come to their end.
+const CALLS_MAX: Duration = Duration::from_secs(60);
 
 /// Looks at one moment. More mean that the loop would spin.
 const LOOKS_MAX: usize = 60;
@@ -103,7 +111,7 @@ impl Stage {
     async fn act(&mut self, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
-        if word != "wait" && word != "why" {
+        if !["wait", "why", "state"].contains(&word) {
             let said = format!("> {line}");
             self.say(&said);
         }
@@ -121,9 +129,28 @@ impl Stage {
             "role" => self.role(first, more).await,
             // rollout alice Production {"MaxInFlight": 3}, or "all", or machines with commas between
             "rollout" => self.roll_out(first, more).await,
-            "nature" | "offline" | "online" | "busy" | "idle" | "unwell" | "well" | "generation" => {
+            // schedule 2h alice Production: as "rollout", and it begins later
+            "schedule" => {
+                let start_at = Some(self.test.now().after(duration(first)));
+                let (who, rest) = more.split_once(' ').unwrap();
+                self.wish(who, RolloutRequest { start_at, ..self.request(rest) }).await;
+            }
+            // state web-1: the machine's own sentence
+            "state" => self.state(first).await,
+            // preview alice: as "rollout", and nothing is written
+            "preview" => self.preview(more).await,
+            "nature" | "offline" | "online" | "busy" | "idle" | "unwell" | "well" | "generation" | "copy" | "gone"
+            | "overtake" => {
                 self.change(word, first, more).await;
             }
+            // alone web-1 alice: one machine alone has the identity
+            "alone" => {
+                self.fleet.machines().get_mut(&self.names[first]).unwrap().copy = None;
+                inventory_forget_clone(&self.test.app, self.names[first], more).await.unwrap();
+                self.look().await;
+            }
+            // undo alice why: the last rollout
+            "undo" => self.undo(first, more).await,
             // hold web-1 alice why
             "hold" | "release" => self.hold(word, first, more).await,
             // window Production 60 0 22 * * *
@@ -200,7 +227,7 @@ impl Stage {
         tx.commit().await.unwrap();
     }
 
-    async fn roll_out(&mut self, who: &str, rest: &str) {
+    fn request(&self, rest: &str) -> RolloutRequest {
         let (place, strategy) = rest.split_once(' ').unwrap_or((rest, "{}"));
         let selection = match self.environments.get(place) {
             _ if place == "all" => Selection::All,
@@ -208,9 +235,57 @@ impl Stage {
             None => Selection::Machines(place.split(',').map(|name| self.names[name]).collect()),
         };
         let strategy = serde_json::from_str(strategy).unwrap();
-        let request = RolloutRequest { strategy: Some(strategy), ..RolloutRequest::of(selection) };
+        RolloutRequest { strategy: Some(strategy), ..RolloutRequest::of(selection) }
+    }
+
+    async fn roll_out(&mut self, who: &str, rest: &str) {
+        self.wish(who, self.request(rest)).await;
+    }
+
+    async fn wish(&mut self, who: &str, request: RolloutRequest) {
         if let Err(refused) = rollout_create(&self.test.app, SpaceId::DEFAULT, who, request).await {
             self.say(&format!("refused: {refused}"));
+        }
+        self.look().await;
+    }
+
+    async fn preview(&mut self, rest: &str) {
+        let preview = match rollout_preview(&self.test.app, SpaceId::DEFAULT, &self.request(rest)).await {
+            Ok(preview) => preview,
+            Err(refused) => return self.say(&format!("refused: {refused}")),
+        };
+        let mut lines = Vec::new();
+        for (at, (wave, span)) in preview.waves.iter().zip(&preview.course.waves).enumerate() {
+            let members = preview.machines.iter().filter(|(of, ..)| *of == at).map(|(.., name)| name.as_str());
+            let members = members.collect::<Vec<_>>().join(", ");
+            let moment =
+                |at: Option<Timestamp>| at.map_or_else(|| "?".to_owned(), |at| at.rfc3339()[11..19].to_owned());
+            let (begins, ends) = (moment(span.begins), moment(span.ends));
+            lines.push(format!("wave {} ({}), {begins} to {ends}: {members}", at + 1, wave.title));
+        }
+        let stays = preview.course.stays.iter().map(|stays| ("stays", stays));
+        let busy = preview.busy.iter().map(|busy| ("is busy", busy));
+        lines.extend(stays.chain(busy).map(|(what, of)| format!("{} {what} ({}): {}", of.name, of.code, of.why)));
+        let role = |role: &RoleLoss| {
+            format!("at most {} of {} machines with the role {} at once", role.most, role.all, role.role)
+        };
+        lines.extend(preview.roles.iter().map(role));
+        lines.push(match &preview.course.finish {
+            Finish::Unknown => "over: unknown, for nothing was measured".to_owned(),
+            Finish::At(at) => format!("over: {}", at.rfc3339()),
+            Finish::After(at) => format!("over: after {}", at.rfc3339()),
+            Finish::Stops(why) => format!("stops: {why}"),
+        });
+        lines.push(format!("{} would be upgraded to {}", preview.course.upgraded, preview.target));
+        lines.iter().for_each(|line| self.say(&format!("| {line}")));
+    }
+
+    async fn undo(&mut self, who: &str, why: &str) {
+        let id = self.rollouts().await.last().unwrap().id;
+        match rollout_undo(&self.test.app, SpaceId::DEFAULT, id, Who { name: who, why }).await {
+            Ok(Undo::Made(_)) => {}
+            Ok(Undo::Known(undo)) => self.say(&format!("{} undoes it already", undo.id)),
+            Err(refused) => self.say(&format!("refused: {refused}")),
         }
         self.look().await;
     }
@@ -230,10 +305,24 @@ impl Stage {
                     };
                 }
                 "offline" | "online" => machine.is_online = word == "online",
-                "busy" => machine.refusal = Some(busy()),
-                "idle" => machine.refusal = None,
+                "busy" => {
+                    machine.refusal = Some(busy());
+                    let ticket = uuid::Uuid::now_v7().to_string().parse().unwrap();
+                    let work = RunningWork { ticket, description: more.to_owned(), since: 0 };
+                    machine.status.running_work = vec![work];
+                }
+                "idle" => {
+                    machine.refusal = None;
+                    machine.status.running_work.clear();
+                }
+                // overtake web-1 3.0.0: another portal's order comes first
+                "overtake" => machine.overtaken_by = Some(more.parse().unwrap()),
                 "unwell" => machine.status.problems = vec![more.to_owned()],
                 "generation" => machine.status.generation = more.parse().unwrap(),
+                // copy web-1 web-1-copy: what the copy calls itself
+                "copy" => machine.copy_to(more),
+                // gone web-1 1.0.0: from its disk
+                "gone" => machine.status.installed.retain(|installed| installed.version.to_string() != more),
                 _ => machine.status.problems.clear(),
             }
         }
@@ -319,6 +408,17 @@ impl Stage {
         said.iter().for_each(|line| self.say(line));
     }
 
+    async fn state(&mut self, name: &str) {
+        let mut conn = self.test.db.read().await.unwrap();
+        let machine = machine_get(&mut conn, SpaceId::DEFAULT, self.names[name]).await.unwrap().unwrap();
+        let facts = facts_get(&mut conn, machine.id).await.unwrap();
+        let machines = [(&machine, facts.as_ref())];
+        let why = crate::rollout::look::whys(&self.test.app, &mut conn, SpaceId::DEFAULT, &machines).await.unwrap();
+        drop(conn);
+        let said = why[&machine.id].to_string().replace('\n', " / ");
+        self.say(&format!("? {name}: {said}"));
+    }
+
     async fn rollouts(&self) -> Vec<Rollout> {
         let mut conn = self.test.db.read().await.unwrap();
         let mut rollouts = rollout_list(&mut conn, SpaceId::DEFAULT, 0, 100).await.unwrap();
@@ -355,8 +455,9 @@ impl Stage {
         self.tell().await;
         for _ in 0..LOOKS_MAX {
             turn(&self.test.app, &self.calls).await.unwrap();
-            let mut called = false;
+            let (mut called, begun) = (false, Instant::now());
             while self.names.values().any(|id| self.calls.is_under_way(*id)) {
+                assert!(begun.elapsed() < CALLS_MAX, "a call does not end:\n{}", self.transcript);
                 called = true;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -460,8 +561,10 @@ transcripts! {
     approval
     automatic_policy
     budget_and_resume
+    budgets
     busy
     cancel
+    cloned
     failure_memory
     freeze
     hold
@@ -473,15 +576,20 @@ transcripts! {
     pause
     platform_hold
     portal_restart
+    preview
     restored_backup
     retry
     role_share
+    schedule
     selection
     skip
     soak
     supersede
     transfers
+    two_portals
+    undo
     waves
+    why_not_upgraded
     windows
     windows_ignored
 }

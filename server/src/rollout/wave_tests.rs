@@ -135,6 +135,48 @@ fn the_budget_of_a_wave_stops_the_rollout_and_says_which_wave() {
     assert!(fleet.why(5).contains("the rollout is paused"), "{}", fleet.why(5));
 }
 
+/// Runs a fleet in which these machines fail, and says why it stopped; empty where it came to its end.
+fn stopped(strategy: Strategy, count: usize, failing: &[usize]) -> String {
+    let mut natures = vec![Nature::Good; count];
+    failing.iter().for_each(|at| natures[*at] = Nature::Crashes);
+    let mut fleet = Fleet::by(strategy, &natures);
+    fleet.run(1000);
+    match fleet.rollout.state {
+        RolloutState::Paused => fleet.rollout.state_reason.clone(),
+        RolloutState::CompletedWithFailures => String::new(),
+        other => panic!("{other:?}: {}", fleet.rollout.summary()),
+    }
+}
+
+#[test]
+fn a_budget_is_a_number_or_a_share_of_all_and_one_failure_less_does_not_stop_it() {
+    let plain = |failure_budget| Strategy { waves: Vec::new(), failure_budget, ..careful() };
+    for (budget, count, of) in [(Amount::Number(2), 10, "2 of 2"), (Amount::Percent(20), 10, "2 of 2")] {
+        let reason = stopped(plain(budget), count, &[3, 5]);
+        assert!(reason.contains(&format!("{of} allowed failures: m4 (FellBack), m6 (FellBack)")), "{budget}: {reason}");
+        assert_eq!(stopped(plain(budget), count, &[3]), "", "{budget}");
+    }
+    // A share is rounded up, and is never nothing.
+    assert_eq!(stopped(plain(Amount::Percent(11)), 10, &[3]), "");
+    assert!(stopped(plain(Amount::Percent(1)), 10, &[3]).contains("1 of 1 allowed failures"));
+}
+
+#[test]
+fn the_budget_of_a_wave_is_a_number_or_a_share_of_that_wave() {
+    let strategy = |budget| {
+        let first =
+            Wave { soak_seconds: Some(0), failure_budget: budget, ..Wave::of(Members::Next(Amount::Number(6))) };
+        let waves = vec![first, Wave { failure_budget: budget, ..Wave::of(Members::Rest) }];
+        Strategy { waves, failure_budget: Amount::Number(9), ..careful() }
+    };
+    for budget in [Amount::Number(2), Amount::Percent(33)] {
+        let reason = stopped(strategy(Some(budget)), 12, &[2, 4]);
+        assert!(reason.contains("2 of 2 allowed failures in wave 1 (6 machines): m3"), "{budget}: {reason}");
+        assert_eq!(stopped(strategy(Some(budget)), 12, &[2, 8]), "", "one in each wave: {budget}");
+    }
+    assert_eq!(stopped(strategy(None), 12, &[2, 4]), "", "only those of the whole rollout count");
+}
+
 #[test]
 fn a_failure_that_a_person_forgave_no_longer_counts() {
     let mut fleet = Fleet::by(Strategy { waves: Vec::new(), ..careful() }, &[Nature::Crashes, Nature::Good]);

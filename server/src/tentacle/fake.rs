@@ -39,6 +39,8 @@ pub struct FakeMachine {
     pub nature: Nature,
     /// What every call but a question for the status is refused with.
     pub refusal: Option<Refusal>,
+    /// A copy of its disk that answers every other question for the status.
+    pub copy: Option<Status>,
     /// Another portal's order comes first: what it runs when the next order arrives.
     pub overtaken_by: Option<Version>,
     /// The packages it has.
@@ -80,6 +82,7 @@ impl FakeMachine {
             status,
             nature: Nature::Good,
             refusal: None,
+            copy: None,
             overtaken_by: None,
             packages: BTreeSet::new(),
             orders: Vec::new(),
@@ -88,6 +91,21 @@ impl FakeMachine {
             work_ends: WorkState::Succeeded,
             thumbprint: Thumbprint([7; 32]),
         }
+    }
+
+    /// From now on a copy of its disk answers as well.
+    pub fn copy_to(&mut self, hostname: &str) {
+        let status = Status { instance_id: new_instance(), hostname: hostname.to_owned(), ..self.status.clone() };
+        self.copy = Some(status);
+    }
+
+    /// What answers this time, and what answers the next.
+    fn next_status(&mut self) -> Status {
+        let status = self.status.clone();
+        if let Some(copy) = &mut self.copy {
+            std::mem::swap(copy, &mut self.status);
+        }
+        status
     }
 
     fn change_version(&mut self, order: &UpgradeOrder) {
@@ -154,7 +172,7 @@ fn refuse<T>(kind: RefusalKind, sentence: &str) -> Result<T, CallError> {
 
 impl Tentacles for FakeTentacles {
     fn status<'a>(&'a self, target: &'a Target) -> Call<'a, Status> {
-        Box::pin(async move { self.call(target, |machine| Ok(machine.status.clone())) })
+        Box::pin(async move { self.call(target, |machine| Ok(machine.next_status())) })
     }
 
     fn upload<'a>(&'a self, target: &'a Target, file: &'a Path, sha256: Sha256, size: u64) -> Call<'a, ()> {

@@ -6,6 +6,8 @@
 # used), only the first: `--file supervisor/src/select.rs`, `--list`, ….
 set -eu
 cd "$(dirname "$0")/.."
+# Fewer random histories and walks than a plain run of the tests makes, and less patience with what never comes.
+export SUCTION_CUP_HISTORIES=100 SUCTION_CUP_WALKS=40 OCTOPUS_TEST_PATIENCE=15
 if [ $# -gt 0 ]; then
     exec cargo mutants -p suction-cup -p contract --jobs 1 "$@"
 fi

@@ -70,6 +70,28 @@ fn when_the_time_to_become_proven_is_over_only_what_is_known_counts() {
 }
 
 #[test]
+fn what_was_read_in_part_is_decided_on_after_five_failures_and_nothing_read_never() {
+    let fault = || Some("input/output error".to_owned());
+    for failures in 0..8 {
+        let after = |survey: Survey| {
+            let attempt = Attempt { failures, ..Attempt::default() };
+            let mut machine = machine_in(State::Choosing { before: Before::Nothing, attempt }, Vec::new());
+            machine.step(Event::Surveyed(survey), SECOND);
+            (matches!(machine.ask(), Ask::Launch(_)), machine.looks)
+        };
+        let decides = failures >= 5;
+        let part = Survey { versions_fault: fault(), ..read(vec![proven("1.0.0")]) };
+        assert_eq!(after(part), (decides, 0), "{failures} failures");
+        let unmarked = Survey { marks_fault: fault(), ..read(vec![proven("1.0.0")]) };
+        assert_eq!(after(unmarked), (decides, 0), "{failures} failures");
+        let none = Survey { marks_fault: fault(), ..Survey::default() };
+        assert_eq!(after(none), (false, u32::from(decides)), "{failures} failures: nothing is installed");
+        let nothing = Survey { versions_fault: fault(), ..Survey::default() };
+        assert_eq!(after(nothing), (false, 0), "{failures} failures: what is installed is not known");
+    }
+}
+
+#[test]
 fn marks_that_cannot_be_read_are_as_they_were_for_the_same_folders() {
     let known =
         Installed { proven: true, rejected: true, withdrawn: true, launches: 2, folder: 7, ..unproven("1.0.0") };

@@ -231,6 +231,26 @@ fn where_the_disk_refuses_and_nothing_is_proven_memory_counts() {
 }
 
 #[test]
+fn a_launch_that_the_disk_does_not_count_and_the_machine_refuses_is_counted_once() {
+    let mut world =
+        World::new([unproven("1.0.0"), unproven("2.0.0")]).program("2.0.0", Program::Refuses(Fault::Machine));
+    world.disk_refuses = true;
+    world.run(10 * SECOND);
+    world.programs.clear();
+    world.run(12 * SECOND);
+    assert_eq!(world.started(), ["2.0.0"]);
+}
+
+#[test]
+fn where_more_launches_are_granted_the_last_pause_holds_for_the_further_ones() {
+    let mut world = World::new([proven("1.0.0"), unproven("2.0.0")]).program("2.0.0", crashes());
+    world.machine = Machine::new(Settings { probation_launches: 6, ..Settings::default() });
+    world.run(100 * SECOND);
+    assert_eq!(world.start_times(), [0, 1, 5, 9, 13, 43, 43], "the fifth end trips the crash limit as well");
+    assert_eq!(world.started()[5..], ["2.0.0", "1.0.0"]);
+}
+
+#[test]
 fn an_unstartable_version_is_rejected_when_unproven_and_skipped_when_proven() {
     for (newest, rejected) in [(unproven("2.0.0"), true), (proven("2.0.0"), false)] {
         let mut world = World::new([proven("1.0.0"), newest]).program("2.0.0", Program::Refuses(Fault::Version));
@@ -265,6 +285,7 @@ fn a_version_that_was_installed_anew_after_it_could_not_be_run_gets_its_own_try(
     world.programs.clear();
     world.run(SECOND);
     assert_eq!(world.started(), ["2.0.0"]);
+    assert_eq!(world.on_disk(&v("2.0.0")).launches, 2, "and that is counted");
     assert!(!world.log.iter().any(|line| line.contains("rejected")), "{:?}", world.log);
 }
 

@@ -113,6 +113,22 @@ fn a_program_that_is_replaced_while_it_runs_stays_and_the_new_one_is_launched_ne
 }
 
 #[test]
+fn a_version_that_is_installed_anew_after_it_could_not_be_run_is_launched_at_the_next_end() {
+    let place = Place::new();
+    place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", STAY).prove("2.0.0");
+    let version = "2.0.0".parse().unwrap();
+    fs::remove_file(place.home.tentacle_program(&version)).unwrap();
+    let _cup = place.run(&[]);
+    let pid = place.wait_for_starts(1)[0].pid;
+    // The damaged folder lives on elsewhere, so that the new one is another for certain.
+    fs::rename(place.home.tentacle(&version), place.around().join("damaged")).unwrap();
+    place.install("2.0.0", STAY);
+    send(pid, Signal::KILL);
+    place.wait_for_starts(2);
+    assert_eq!(place.started(), ["1.0.0", "2.0.0"]);
+}
+
+#[test]
 fn a_supervisor_folder_that_is_a_file_stops_nothing() {
     let place = Place::new();
     place.install("1.0.0", STAY).install("2.0.0", "exit 1");

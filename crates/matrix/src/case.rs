@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::faults::{Fault, plausible};
 use crate::report::{Failure, Part};
-use crate::stage::Kit;
+use crate::stage::{Kit, Stage};
 use crate::strace::{Calls, Injection};
 
 /// How often a scenario is recorded: not every run makes the same number of calls, and the longest counts.
@@ -23,9 +23,30 @@ pub trait Scenario: Sync {
     /// Plays it with nothing in the way, and returns the calls that were made.
     fn record(&self, kit: &Kit) -> anyhow::Result<Calls>;
 
-    /// Plays it with one call interfered with, and once more with nothing in the way. The error is what did not hold; the
-    /// time is the longer of the two until the right version ran.
-    fn run(&self, kit: &Kit, calls: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)>;
+    /// A stage on which it can begin.
+    fn set(&self, kit: &Kit) -> anyhow::Result<Stage>;
+
+    /// Plays it with one call interfered with. The error is what did not hold; the time is until the right version ran.
+    fn interfere(
+        &self,
+        kit: &Kit,
+        stage: &Stage,
+        calls: &Calls,
+        injection: &Injection,
+    ) -> anyhow::Result<(Outcome, Duration)>;
+
+    /// Starts Suction Cup on what that left, with nothing in the way. Returns how long it took until the right version ran.
+    fn restart(&self, kit: &Kit, stage: &Stage) -> anyhow::Result<Duration>;
+
+    /// The one, and then the other. The time is the longer of the two.
+    fn run(&self, kit: &Kit, calls: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)> {
+        let stage = self.set(kit)?;
+        let say = |error: anyhow::Error, when: &str| anyhow::anyhow!("{when}: {error:#}; {}", stage.words());
+        let interfered = self.interfere(kit, &stage, calls, injection);
+        let (outcome, waited) = interfered.map_err(|error| say(error, "interfered"))?;
+        let again = self.restart(kit, &stage).map_err(|error| say(error, "started again"))?;
+        Ok((outcome, waited.max(again)))
+    }
 
     /// True for calls that are interfered with in this scenario; `line` is how this one was recorded, by each thread.
     fn concerns(&self, _call: &str, _line: &str) -> bool {

@@ -37,26 +37,6 @@ impl Installing {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::FirstInstall, Self::Upgrade, Self::Pardon, Self::Repair];
 
-    pub(crate) fn set(self, kit: &Kit) -> anyhow::Result<Stage> {
-        let stage = kit.stage()?;
-        if self == Self::FirstInstall {
-            return Ok(stage);
-        }
-        stage.prepare_home()?;
-        stage.install(&kit.installed(&old()), "1.0.0")?;
-        stage.prove(&old())?;
-        if self == Self::Pardon {
-            let words = format!("{} It was launched 3 times.\n", Rejection::Crashed.word());
-            fs::write(stage.home.rejected(&new()), words)?;
-            fs::write(stage.home.launches(&new()), "...")?;
-        }
-        if self == Self::Repair {
-            stage.install(&kit.installed(&new()), "2.0.0")?;
-            fs::write(damaged(&stage), "damaged")?;
-        }
-        Ok(stage)
-    }
-
     fn package(self, kit: &Kit, stage: &Stage) -> anyhow::Result<PathBuf> {
         match self {
             Self::FirstInstall => stage.bundle(&kit.package(&old())),
@@ -94,30 +74,6 @@ impl Installing {
         }
         Ok(complete)
     }
-
-    fn interfered(
-        self,
-        kit: &Kit,
-        stage: &Stage,
-        calls: &Calls,
-        injection: &Injection,
-    ) -> anyhow::Result<(Outcome, Duration)> {
-        let log = strace::log_in(stage.around(), "case");
-        let begun = Instant::now();
-        let mut installer = self.start(kit, stage, &strace::interfering(&log, Threads::First, injection))?;
-        let status = installer.wait(LIMIT).with_context(|| format!("it did not end in {LIMIT:?}"))?;
-        let complete = self.look_around(stage)?;
-        match status.code() {
-            Some(0) => ensure!(complete.contains(&self.target()), "it reported success, and nothing is installed"),
-            Some(1) => {}
-            None if injection.fault == Fault::Kill => {}
-            Some(NOT_LOADED) | None if calls.is_before_start(injection) => {}
-            Some(code) => bail!("it ended with code {code}"),
-            None => bail!("it ended itself by a signal"),
-        }
-        let outcome = if strace::was_reached(&log) { Outcome::Passed } else { Outcome::NotReached };
-        Ok((outcome, begun.elapsed()))
-    }
 }
 
 /// A file of the newer version.
@@ -148,12 +104,51 @@ impl Scenario for Installing {
         Ok(Calls::read(&log))
     }
 
-    fn run(&self, kit: &Kit, calls: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)> {
-        let stage = self.set(kit)?;
-        let say = |error: anyhow::Error, when: &str| anyhow::anyhow!("{when}: {error:#}; {}", stage.words());
-        let (outcome, waited) =
-            self.interfered(kit, &stage, calls, injection).map_err(|error| say(error, "interfered"))?;
-        let again = restart(&stage, &[], |stage, cup| {
+    fn set(&self, kit: &Kit) -> anyhow::Result<Stage> {
+        let stage = kit.stage()?;
+        if *self == Self::FirstInstall {
+            return Ok(stage);
+        }
+        stage.prepare_home()?;
+        stage.install(&kit.installed(&old()), "1.0.0")?;
+        stage.prove(&old())?;
+        if *self == Self::Pardon {
+            let words = format!("{} It was launched 3 times.\n", Rejection::Crashed.word());
+            fs::write(stage.home.rejected(&new()), words)?;
+            fs::write(stage.home.launches(&new()), "...")?;
+        }
+        if *self == Self::Repair {
+            stage.install(&kit.installed(&new()), "2.0.0")?;
+            fs::write(damaged(&stage), "damaged")?;
+        }
+        Ok(stage)
+    }
+
+    fn interfere(
+        &self,
+        kit: &Kit,
+        stage: &Stage,
+        calls: &Calls,
+        injection: &Injection,
+    ) -> anyhow::Result<(Outcome, Duration)> {
+        let log = strace::log_in(stage.around(), "case");
+        let begun = Instant::now();
+        let mut installer = self.start(kit, stage, &strace::interfering(&log, Threads::First, injection))?;
+        let status = installer.wait(LIMIT).with_context(|| format!("it did not end in {LIMIT:?}"))?;
+        let complete = self.look_around(stage)?;
+        match status.code() {
+            Some(0) => ensure!(complete.contains(&self.target()), "it reported success, and nothing is installed"),
+            Some(1) => {}
+            None if injection.fault == Fault::Kill => {}
+            Some(NOT_LOADED) | None if calls.is_before_start(injection) => {}
+            Some(code) => bail!("it ended with code {code}"),
+            None => bail!("it ended itself by a signal"),
+        }
+        Ok((strace::outcome(&log), begun.elapsed()))
+    }
+
+    fn restart(&self, _: &Kit, stage: &Stage) -> anyhow::Result<Duration> {
+        restart(stage, &[], |stage, cup| {
             let complete = self.look_around(stage)?;
             // A damaged program would run: only its own installer knows what it should be.
             let newer = complete.contains(&new()) && !Verdicts::read(&stage.home, &new()).is_marked_bad();
@@ -164,8 +159,6 @@ impl Scenario for Installing {
             });
             ensure!(runs == Some(true), "{expected} does not run in {LIMIT:?}");
             self.look_around(stage).map(drop)
-        });
-        let again = again.map_err(|error| say(error, "started again"))?;
-        Ok((outcome, waited.max(again)))
+        })
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use xtask::Process;
 
+use crate::case::Outcome;
 use crate::faults::Fault;
 use crate::stage::wait;
 
@@ -123,10 +124,11 @@ pub fn finished(log: &Path) -> String {
     text
 }
 
-/// True where the log shows that the injection took place.
-pub fn was_reached(log: &Path) -> bool {
+/// What the log shows of a case that did not fail: whether the injection took place.
+pub(crate) fn outcome(log: &Path) -> Outcome {
     let text = finished(log);
-    text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL")
+    let reached = text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL");
+    if reached { Outcome::Passed } else { Outcome::NotReached }
 }
 
 /// The calls of a recording: for each name, the line of each call in order.

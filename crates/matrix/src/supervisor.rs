@@ -53,33 +53,6 @@ impl Supervised {
     pub const ALL: [Self; 6] =
         [Self::FirstInstall, Self::HandOver, Self::FallBack, Self::Unconfirmed, Self::Shutdown, Self::StubbornShutdown];
 
-    pub(crate) fn set(self, kit: &Kit) -> anyhow::Result<Stage> {
-        let stage = kit.stage()?;
-        if self == Self::FirstInstall {
-            stage.bundle(&kit.package(&old()))?;
-            return Ok(stage);
-        }
-        stage.prepare_home()?;
-        stage.install(&kit.installed(&old()), "1.0.0")?;
-        stage.prove(&old())?;
-        match self {
-            Self::FirstInstall => {}
-            Self::HandOver => {
-                stage.install(&kit.installed(&new()), ".incoming-2.0.0-x")?;
-                stage.play(&old(), Play::HandOver)?;
-                stage.play(&new(), Play::Prove)?;
-            }
-            Self::FallBack => {
-                stage.install(&kit.installed(&new()), "2.0.0")?;
-                stage.play(&new(), Play::Crash)?;
-            }
-            Self::Unconfirmed => stage.install(&kit.installed(&new()), "2.0.0")?,
-            Self::Shutdown => stage.play(&old(), Play::Stop)?,
-            Self::StubbornShutdown => stage.play(&old(), Play::StopAndStay)?,
-        }
-        Ok(stage)
-    }
-
     pub(crate) fn settings(self) -> Vec<(&'static str, &'static str)> {
         let more = match self {
             Self::FallBack => Some(("SUCTION_CUP_PROBATION_LAUNCHES", "1")),
@@ -148,35 +121,6 @@ impl Supervised {
         Ok(())
     }
 
-    fn interfered(self, stage: &Stage, calls: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)> {
-        let log = strace::log_in(stage.around(), "case");
-        let begun = Instant::now();
-        let words = strace::interfering(&log, Threads::First, injection);
-        let mut cup = stage.start(stage.supervisor(&words), &self.settings())?;
-        let settled = match self.ends_by_itself() {
-            true => cup.wait(LIMIT).map_or(Settled::Never, Settled::Ended),
-            false => self.settled(stage, &mut cup, false),
-        };
-        let waited = begun.elapsed();
-        match settled {
-            Settled::Never => bail!("it did not get there in {LIMIT:?}"),
-            Settled::Ended(status) => self.judge_end(status.code(), calls, injection)?,
-            Settled::Runs => {
-                ensure!(stage.alive().len() == 1, "{} Tentacles run", stage.alive().len());
-                self.look_around(stage)?;
-                let asked = Instant::now();
-                let ended = cup.end();
-                ensure!(asked.elapsed() < LIMIT, "it did not end when it was told to");
-                if let Some(status) = ended {
-                    self.judge_end(status.code(), calls, injection)?;
-                }
-            }
-        }
-        ensure!(stage.is_left_by_all(), "a Tentacle outlived its Suction Cup");
-        let outcome = if strace::was_reached(&log) { Outcome::Passed } else { Outcome::NotReached };
-        Ok((outcome, waited))
-    }
-
     /// How Suction Cup may end: killed where that was the point, as told, and otherwise never by itself, unless it
     /// could not even begin.
     fn judge_end(self, code: Option<i32>, calls: &Calls, injection: &Injection) -> anyhow::Result<()> {
@@ -220,18 +164,74 @@ impl Scenario for Supervised {
         Ok(Calls::read(&log))
     }
 
-    fn run(&self, kit: &Kit, calls: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)> {
-        let stage = self.set(kit)?;
-        let say = |error: anyhow::Error, when: &str| anyhow::anyhow!("{when}: {error:#}; {}", stage.words());
-        let (outcome, waited) = self.interfered(&stage, calls, injection).map_err(|error| say(error, "interfered"))?;
-        self.look_around(&stage).map_err(|error| say(error, "afterwards"))?;
-        let again = restart(&stage, &self.settings(), |stage, cup| {
+    fn set(&self, kit: &Kit) -> anyhow::Result<Stage> {
+        let stage = kit.stage()?;
+        if *self == Self::FirstInstall {
+            stage.bundle(&kit.package(&old()))?;
+            return Ok(stage);
+        }
+        stage.prepare_home()?;
+        stage.install(&kit.installed(&old()), "1.0.0")?;
+        stage.prove(&old())?;
+        match self {
+            Self::FirstInstall => {}
+            Self::HandOver => {
+                stage.install(&kit.installed(&new()), ".incoming-2.0.0-x")?;
+                stage.play(&old(), Play::HandOver)?;
+                stage.play(&new(), Play::Prove)?;
+            }
+            Self::FallBack => {
+                stage.install(&kit.installed(&new()), "2.0.0")?;
+                stage.play(&new(), Play::Crash)?;
+            }
+            Self::Unconfirmed => stage.install(&kit.installed(&new()), "2.0.0")?,
+            Self::Shutdown => stage.play(&old(), Play::Stop)?,
+            Self::StubbornShutdown => stage.play(&old(), Play::StopAndStay)?,
+        }
+        Ok(stage)
+    }
+
+    fn interfere(
+        &self,
+        _: &Kit,
+        stage: &Stage,
+        calls: &Calls,
+        injection: &Injection,
+    ) -> anyhow::Result<(Outcome, Duration)> {
+        let log = strace::log_in(stage.around(), "case");
+        let begun = Instant::now();
+        let words = strace::interfering(&log, Threads::First, injection);
+        let mut cup = stage.start(stage.supervisor(&words), &self.settings())?;
+        let settled = match self.ends_by_itself() {
+            true => cup.wait(LIMIT).map_or(Settled::Never, Settled::Ended),
+            false => self.settled(stage, &mut cup, false),
+        };
+        let waited = begun.elapsed();
+        match settled {
+            Settled::Never => bail!("it did not get there in {LIMIT:?}"),
+            Settled::Ended(status) => self.judge_end(status.code(), calls, injection)?,
+            Settled::Runs => {
+                ensure!(stage.alive().len() == 1, "{} Tentacles run", stage.alive().len());
+                self.look_around(stage)?;
+                let asked = Instant::now();
+                let ended = cup.end();
+                ensure!(asked.elapsed() < LIMIT, "it did not end when it was told to");
+                if let Some(status) = ended {
+                    self.judge_end(status.code(), calls, injection)?;
+                }
+            }
+        }
+        ensure!(stage.is_left_by_all(), "a Tentacle outlived its Suction Cup");
+        self.look_around(stage)?;
+        Ok((strace::outcome(&log), waited))
+    }
+
+    fn restart(&self, _: &Kit, stage: &Stage) -> anyhow::Result<Duration> {
+        restart(stage, &self.settings(), |stage, cup| {
             let settled = self.settled(stage, cup, true);
             ensure!(matches!(settled, Settled::Runs), "the right version does not run in {LIMIT:?}");
             self.look_around(stage)
-        });
-        let again = again.map_err(|error| say(error, "started again"))?;
-        Ok((outcome, waited.max(again)))
+        })
     }
 }
 

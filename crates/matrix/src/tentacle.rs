@@ -108,30 +108,6 @@ impl Real {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::FirstInstall, Self::Confirm, Self::Upgrade, Self::FallBack];
 
-    fn set(self, kit: &Kit) -> anyhow::Result<Stage> {
-        let stage = kit.stage()?;
-        fs::create_dir_all(stage.home.tentacles())?;
-        stage.install_real(kit)?;
-        if self == Self::FirstInstall {
-            return Ok(stage);
-        }
-        fs::create_dir(stage.home.supervisor())?;
-        match self {
-            Self::FirstInstall | Self::Confirm => {}
-            Self::Upgrade => {
-                stage.prove(&old())?;
-                stage.play(&new(), Play::Prove)?;
-            }
-            Self::FallBack => {
-                stage.prove(&old())?;
-                stage.install(&kit.installed(&new()), "2.0.0")?;
-                stage.play(&new(), Play::Crash)?;
-            }
-        }
-        fs::write(stage.home.config(), format!("trusted = [\"{}\"]\n", portal()?.thumbprint()))?;
-        Ok(stage)
-    }
-
     /// Plays it to its end. The first launch of Tentacle is traced, if the stage says so.
     fn play(self, kit: &Kit, stage: &Stage) -> anyhow::Result<Duration> {
         let begun = Instant::now();
@@ -311,18 +287,46 @@ impl Scenario for Real {
         Ok(Calls::read(&log))
     }
 
-    fn run(&self, kit: &Kit, _: &Calls, injection: &Injection) -> anyhow::Result<(Outcome, Duration)> {
-        let stage = self.set(kit)?;
-        let say = |error: anyhow::Error, when: &str| anyhow::anyhow!("{when}: {error:#}; {}", stage.words());
+    fn set(&self, kit: &Kit) -> anyhow::Result<Stage> {
+        let stage = kit.stage()?;
+        fs::create_dir_all(stage.home.tentacles())?;
+        stage.install_real(kit)?;
+        if *self == Self::FirstInstall {
+            return Ok(stage);
+        }
+        fs::create_dir(stage.home.supervisor())?;
+        match self {
+            Self::FirstInstall | Self::Confirm => {}
+            Self::Upgrade => {
+                stage.prove(&old())?;
+                stage.play(&new(), Play::Prove)?;
+            }
+            Self::FallBack => {
+                stage.prove(&old())?;
+                stage.install(&kit.installed(&new()), "2.0.0")?;
+                stage.play(&new(), Play::Crash)?;
+            }
+        }
+        fs::write(stage.home.config(), format!("trusted = [\"{}\"]\n", portal()?.thumbprint()))?;
+        Ok(stage)
+    }
+
+    fn interfere(
+        &self,
+        kit: &Kit,
+        stage: &Stage,
+        _: &Calls,
+        injection: &Injection,
+    ) -> anyhow::Result<(Outcome, Duration)> {
         let log = strace::log_in(stage.around(), "case");
-        let words = strace::interfering(&log, Threads::All, injection);
-        let waited = self.trace(kit, &stage, &words).map_err(|error| say(error, "interfered"))?;
-        let outcome = if strace::was_reached(&log) { Outcome::Passed } else { Outcome::NotReached };
-        let again = restart(&stage, &SETTINGS, |stage, cup| {
+        let waited = self.trace(kit, stage, &strace::interfering(&log, Threads::All, injection))?;
+        Ok((strace::outcome(&log), waited))
+    }
+
+    fn restart(&self, kit: &Kit, stage: &Stage) -> anyhow::Result<Duration> {
+        restart(stage, &SETTINGS, |stage, cup| {
             drop(self.settle(kit, stage, cup)?);
             self.look_around(stage)
-        });
-        let again = again.map_err(|error| say(error, "started again"))?;
-        Ok((outcome, waited.max(again)))
+        })
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use contract::{Home, Rejection, Verdicts, Version};
 
-use crate::case::{Outcome, spread, work};
+use crate::case::{Outcome, Scenario as _, spread, work};
 use crate::installer::Installing;
 use crate::report::{Failure, Part};
 use crate::stage::{Kit, Stage, new, old, wait};
@@ -67,7 +67,6 @@ impl Recorded {
 
     /// The program and what it does.
     pub fn names(self) -> (&'static str, &'static str) {
-        use crate::case::Scenario as _;
         match self {
             Self::Installing(one) => (one.program(), one.name()),
             Self::FallBack => (Supervised::FallBack.program(), Supervised::FallBack.name()),

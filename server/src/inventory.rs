@@ -17,7 +17,7 @@ use crate::tentacle::CallError;
 const LAST_WORDS_MAX: usize = 16 * 1024;
 
 /// Writes down the outcome of an attempt to get a machine's status, and tells those who listen. `tried_at` is when the
-/// attempt began, by the clock as it stands now. Returns the facts as they stand now.
+/// attempt began. Returns the facts as they stand now.
 pub async fn inventory_record(
     app: &App,
     machine: MachineId,

@@ -53,10 +53,10 @@ impl World {
         if self.rng.random_bool(0.02) {
             // It is on its way; meanwhile the question counts as not answered.
             let due = self.now + self.rng.random_range(1..40) * SECOND;
-            self.late.push((due, id, self.now, report));
+            self.late.push((due, id, (asked_at, self.now), report));
             return self.hear_nothing(id, asked_at);
         }
-        self.hear(id, self.now, report);
+        self.hear(id, (asked_at, self.now), report);
     }
 
     fn hear_nothing(&mut self, id: MachineId, tried_at: Timestamp) {
@@ -67,11 +67,11 @@ impl World {
         self.facts.insert(id, Facts { tried_at, contact, contact_since: tried_at, report, instances });
     }
 
-    /// What the inventory does with an answer to what was asked at `asked_at`, by the true time: the portal measures how long
-    /// ago that was.
-    fn hear(&mut self, id: MachineId, asked_at: i64, report: Report) {
+    /// What the inventory does with an answer. It was asked for at a moment by the portal's clock, and at one by the true
+    /// time, for the portal measures how long ago it was.
+    fn hear(&mut self, id: MachineId, (asked_at, truly): (Timestamp, i64), report: Report) {
         let now = self.clock();
-        let tried_at = Timestamp(now.0 - (self.now - asked_at));
+        let tried_at = asked_at.min(Timestamp(now.0 - (self.now - truly)));
         let former = self.facts.get(&id);
         let answer = Answer { instance: &report.instance_id, hostname: &report.hostname, asked_at: tried_at };
         let known = former.map(|facts| facts.instances.at(now)).unwrap_or_default();
@@ -100,7 +100,7 @@ impl World {
         let now = self.now;
         let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, ..)| *at <= now);
         self.late = late;
-        let due: Vec<(i64, MachineId, i64, Report)> = due;
+        let due: Vec<(i64, MachineId, (Timestamp, i64), Report)> = due;
         for (_, id, asked_at, report) in due {
             self.hear(id, asked_at, report);
         }

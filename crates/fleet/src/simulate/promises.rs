@@ -13,7 +13,9 @@ impl World {
     pub(super) fn check_step(&mut self, place: Place, before: &RolloutMachine, after: &RolloutMachine) {
         let (from, to) = (before.phase.kind(), after.phase.kind());
         let (rollout, machine) = (&self.rollouts[place.0], &self.machines[&after.machine]);
-        if to == PhaseKind::Upgraded && !machine.is_proven_at(after.target(&rollout.target)) {
+        // A copy runs for ever what an undo brings the machine back to, and answers for it.
+        let copy_answers = after.back.is_some() && machine.is_cloned(self.now);
+        if to == PhaseKind::Upgraded && !copy_answers && !machine.is_proven_at(after.target(&rollout.target)) {
             let runs = machine.version.to_string();
             return self.breaks(format!("{} is shown as upgraded and runs {runs}", after.name));
         }
@@ -117,6 +119,7 @@ impl World {
             let is_true = match kind {
                 // What a newer rollout made of it since is told there.
                 PhaseKind::Upgraded | PhaseKind::FellBack | PhaseKind::Lost if newer.contains(&row.machine) => true,
+                PhaseKind::Upgraded if row.back.is_some() && machine.is_cloned(self.now) => true,
                 PhaseKind::Upgraded => machine.is_proven_at(target),
                 PhaseKind::FellBack => machine.version != *target,
                 PhaseKind::Waiting => why.contains_key(&row.machine),

@@ -81,8 +81,8 @@ pub(crate) struct World {
     pub(super) checked_at: i64,
     /// The process that the last health check met on each machine.
     pub(super) well: HashMap<MachineId, String>,
-    /// Answers that come later than they should: when, from whom, and when it was asked, by the true time.
-    pub(super) late: Vec<(i64, MachineId, i64, Report)>,
+    /// Answers that come later than they should: when, from whom, and when it was asked, by both clocks.
+    pub(super) late: Vec<(i64, MachineId, (Timestamp, i64), Report)>,
     /// Commands that the network delivers once more.
     pub(super) echoes: Vec<(i64, MachineId, Order)>,
     /// By how much the portal's clock is ahead of the true one.

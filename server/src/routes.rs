@@ -18,7 +18,7 @@ use tower_http::timeout::TimeoutBody;
 use tower_http::trace::TraceLayer;
 
 use crate::app::{Access, App};
-use crate::auth::session_layer;
+use crate::auth::{guard, session_layer};
 use crate::{api, error, pages};
 
 /// Largest body that handlers read into memory; a larger one is refused with 413. Routes that take packages lift it
@@ -38,7 +38,13 @@ const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000";
 
 /// The whole portal.
 pub fn router(app: App) -> Router {
-    layered(app, Router::new().nest("/api", api::router()).merge(pages::router()))
+    let routes = unguarded().layer(middleware::from_fn_with_state(app.clone(), guard));
+    layered(app, routes)
+}
+
+/// All routes, before it is asked who may have them.
+fn unguarded() -> Router<App> {
+    Router::new().nest("/api", api::router()).merge(pages::router())
 }
 
 /// `routes` behind the layers of the portal. Innermost first.
@@ -122,3 +128,7 @@ async fn secured(State(access): State<Access>, mut response: Response) -> Respon
 fn span(request: &Request) -> tracing::Span {
     tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
 }
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

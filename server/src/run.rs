@@ -30,7 +30,7 @@ use crate::error::chain;
 use crate::ids::SpaceId;
 use crate::listen;
 use crate::live::Live;
-use crate::model::User;
+use crate::model::{Role, User};
 use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
@@ -201,7 +201,7 @@ async fn admin(app: &App, password: Option<String>) -> anyhow::Result<Option<Use
     let mut tx = app.db.write().await?;
     let user = match user_by_name(&mut tx, ADMIN).await? {
         Some(user) => user,
-        None => user_insert(&mut tx, ADMIN, app.now()).await?,
+        None => user_insert(&mut tx, ADMIN, &Role::Administrator, app.now()).await?,
     };
     tx.commit().await?;
     let Some(password) = password else { return Ok((!user.has_password).then_some(user)) };

@@ -21,7 +21,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::db::Db;
 use crate::db::users::{user_by_name, user_insert};
 use crate::live::Live;
-use crate::model::{Report, Scope};
+use crate::model::{Report, Role, Scope};
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
 use crate::tentacle::fake::FakeTentacles;
@@ -180,7 +180,7 @@ impl App {
         let db = Db::open(&folder.path().join("octopus.db")).await.expect("a new database");
         let clock = Arc::new(TestClock(AtomicI64::new(SystemClock.now().0)));
         let mut tx = db.write().await.expect("a transaction");
-        user_insert(&mut tx, "admin", clock.now()).await.expect("a user");
+        user_insert(&mut tx, "admin", &Role::Administrator, clock.now()).await.expect("a user");
         tx.commit().await.expect("a commit");
         let app = App::new(inner(db, clock.clone(), folder.path()));
         TestApp { app, clock, folder }

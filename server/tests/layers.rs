@@ -145,7 +145,7 @@ async fn a_setup_link_works_once() {
     let token = setup_token(&app).await;
     let (status, _, why) = ask(&app, form("/setup", &format!("token={token}&password=short"))).await;
     assert_eq!((status, why.contains("at least 12 characters")), (StatusCode::BAD_REQUEST, true), "{why}");
-    assert!(auth::setup_link_works(&app, &token).await.unwrap(), "a bad password does not use it up");
+    assert!(auth::setup_link_user(&app, &token).await.unwrap().is_some(), "a bad password does not use it up");
     let (status, cookie, _) = ask(&app, form("/setup", &format!("token={token}&password={PASSWORD}"))).await;
     assert_eq!(status, StatusCode::OK);
     let (_, _, name) = ask(&app, with_cookie(Method::GET, "/", &cookie.unwrap())).await;
@@ -159,10 +159,10 @@ async fn a_setup_link_works_once() {
 async fn a_setup_link_expires_and_a_newer_one_replaces_it() {
     let app = App::for_tests().await;
     let (first, second) = (setup_token(&app).await, setup_token(&app).await);
-    assert!(!auth::setup_link_works(&app, &first).await.unwrap());
-    assert!(auth::setup_link_works(&app, &second).await.unwrap());
+    assert!(auth::setup_link_user(&app, &first).await.unwrap().is_none());
+    assert!(auth::setup_link_user(&app, &second).await.unwrap().is_some());
     app.clock.advance(auth::SETUP_LINK_LIFE + std::time::Duration::from_secs(1));
-    assert!(!auth::setup_link_works(&app, &second).await.unwrap());
+    assert!(auth::setup_link_user(&app, &second).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::bind::{Asked, Body, Id, Space};
 use super::page::{List, Page};
 use super::rollouts::moment;
 use crate::app::App;
-use crate::auth::ApiUser;
+use crate::auth::{ApiUser, operates};
 use crate::db::maintenance::{Freeze, freeze_list};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, FreezeId, SpaceId};
@@ -87,6 +87,7 @@ async fn create(
     let scope = body.environment_ids.map_or(FreezeScope::All, FreezeScope::Environments);
     let from = body.from.as_deref().map(moment).transpose()?.unwrap_or_else(|| app.now());
     let period = FreezePeriod { scope, from, until: moment(&body.until)?, reason: body.reason };
+    operates(&app, &user, &period.scope.selection()).await?;
     let id = freeze_add(&app, space, &user.username, period).await?;
     Ok((StatusCode::CREATED, Json(find(&app, space, id).await?)))
 }

@@ -224,6 +224,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let lock = body.upgrade_lock();
     let new = body.read(None)?;
+    user.operates(&new.environments)?;
     let mut tx = app.db.write().await?;
     let machine = machine_insert(&mut tx, space, &new, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
@@ -245,6 +246,7 @@ async fn update(
     let before = (old.address.clone(), old.thumbprint);
     let lock = body.upgrade_lock();
     let new = body.read(Some(old))?;
+    user.operates(&new.environments)?;
     let is_elsewhere = before != (new.address.clone(), new.thumbprint);
     machine_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
     tx.commit().await.map_err(DbError::from)?;

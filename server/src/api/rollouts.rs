@@ -16,7 +16,7 @@ use super::foreseen::foreseen;
 use super::page::{List, Page, Slice};
 use super::tasks::description;
 use crate::app::App;
-use crate::auth::ApiUser;
+use crate::auth::{ApiUser, operates};
 use crate::clock::Timestamp;
 use crate::db::facts::facts_of;
 use crate::db::machine_holds::hold_get;
@@ -281,7 +281,9 @@ async fn create(
     Space(space): Space,
     Body(body): Body<RolloutBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let rollout = rollout_create(&app, space, &user.username, body.read()?).await?;
+    let request = body.read()?;
+    operates(&app, &user, &request.selection).await?;
+    let rollout = rollout_create(&app, space, &user.username, request).await?;
     Ok((StatusCode::CREATED, Json(resource(&rollout, &HashMap::new()))))
 }
 

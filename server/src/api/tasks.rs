@@ -16,7 +16,7 @@ use super::bind::{Asked, Body, Id, Query, Space, bind};
 use super::page::{List, Page, Slice};
 use super::task_details::{self, Names};
 use crate::app::App;
-use crate::auth::ApiUser;
+use crate::auth::{ApiUser, operates};
 use crate::db::rollouts::rollout_of_task;
 use crate::db::tasks::{Span, TASK_PAGE_MAX, TaskFilter, TaskPage, task_get, task_list, task_log};
 use crate::db::{Connection, DbError};
@@ -312,13 +312,17 @@ async fn create(
     let is = |name: &str| body.name.eq_ignore_ascii_case(name);
     let id = if is(UPGRADE) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;
+        operates(&app, &user, &selection).await?;
         let request = RolloutRequest { description, ..RolloutRequest::of(selection) };
         rollout_create(&app, space, who, request).await?.task
     } else if is(HEALTH) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;
+        operates(&app, &user, &selection).await?;
         task_create_health(&app, space, who, &selection, description).await?
     } else if is(DEPLOY) {
-        task_create_deploy(&app, space, who, bind::<DeployArguments>(arguments)?.read(description)?).await?
+        let request = bind::<DeployArguments>(arguments)?.read(description)?;
+        operates(&app, &user, &Selection::Environments(vec![request.environment])).await?;
+        task_create_deploy(&app, space, who, request).await?
     } else {
         let name: String = body.name.chars().take(50).collect();
         return Err(ApiError::bad_request(format!(

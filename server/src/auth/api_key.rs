@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq as _;
 use super::{Principal, Via, random};
 use crate::clock::Timestamp;
 use crate::db::api_keys::{api_key_by_hash, api_key_insert};
+use crate::db::users::user_get;
 use crate::db::{Connection, DbError};
 use crate::ids::UserId;
 use crate::model::Scope;
@@ -48,25 +49,25 @@ pub(super) async fn principal(conn: &mut Connection, key: &str) -> Result<Option
     let hash = random::hash(key);
     let found = api_key_by_hash(conn, &hash).await?;
     let found = found.filter(|(_, stored, _)| bool::from(stored.as_bytes().ct_eq(hash.as_bytes())));
-    Ok(found.map(|(key, _, username)| Principal {
-        user: key.user,
-        username,
-        via: Via::ApiKey { id: key.id, scope: key.scope },
-    }))
+    let Some((key, _, username)) = found else { return Ok(None) };
+    let Some(user) = user_get(conn, key.user).await?.filter(|user| !user.is_disabled) else { return Ok(None) };
+    let via = Via::ApiKey { id: key.id, scope: key.scope };
+    Ok(Some(Principal { user: user.id, username, role: user.role, via }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::db::api_keys::{api_key_list, api_key_revoke};
-    use crate::db::users::user_insert;
+    use crate::db::users::{user_insert, user_set_disabled};
+    use crate::model::Role;
     use crate::testing::TestDb;
 
     #[tokio::test]
     async fn a_key_works_until_it_is_revoked_and_is_stored_nowhere() {
         let db = TestDb::new().await;
         let mut tx = db.write().await.unwrap();
-        let user = user_insert(&mut tx, "admin", Timestamp(0)).await.unwrap();
+        let user = user_insert(&mut tx, "admin", &Role::Administrator, Timestamp(0)).await.unwrap();
         let key = api_key_create(&mut tx, user.id, "tests", Scope::Register, Timestamp(1)).await.unwrap();
         assert!(key.len() == 36 && key.starts_with("API-"), "{key}");
         let found = principal(&mut tx, &key).await.unwrap().unwrap();
@@ -74,6 +75,9 @@ mod tests {
         let Via::ApiKey { id, scope: Scope::Register } = found.via else { panic!("{found:?}") };
         let listed = api_key_list(&mut tx, user.id).await.unwrap();
         assert!(!format!("{listed:?}").contains(&key));
+        user_set_disabled(&mut tx, user.id, true).await.unwrap();
+        assert_eq!(principal(&mut tx, &key).await.unwrap(), None, "its user was disabled");
+        user_set_disabled(&mut tx, user.id, false).await.unwrap();
         assert!(api_key_revoke(&mut tx, user.id, id, Timestamp(2)).await.unwrap());
         assert!(!api_key_revoke(&mut tx, user.id, id, Timestamp(3)).await.unwrap());
         assert_eq!(principal(&mut tx, &key).await.unwrap(), None);

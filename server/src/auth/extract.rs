@@ -41,7 +41,7 @@ impl FromRequestParts<App> for PageUser {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        match session_principal(parts, app).await {
+        match principal_of(parts, app, false).await {
             Ok(Some(principal)) => Ok(Self(principal)),
             Ok(None) => Err(to_login(parts)),
             Err(error) => Err(pages::error_page(error.status, &error.message)),
@@ -53,11 +53,7 @@ impl FromRequestParts<App> for ApiUser {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let principal = match key_of(&parts.headers) {
-            Some(key) => api_key::principal(&mut *app.db.read().await?, key).await?,
-            None => session_principal(parts, app).await?,
-        };
-        let principal = principal.ok_or_else(ApiError::unauthorized)?;
+        let principal = principal_of(parts, app, true).await?.ok_or_else(ApiError::unauthorized)?;
         if let Via::ApiKey { scope: Scope::Register, .. } = principal.via
             && !register_may(&parts.method, original_path(parts))
         {
@@ -80,6 +76,21 @@ impl FromRequestParts<App> for Peer {
         let peer = if app.access.behind_proxy { forwarded.or(connected) } else { connected };
         // Requests that came through no connection are those of tests.
         Ok(Self(peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))))
+    }
+}
+
+/// Who asks: by an API key where those are taken, or else by a session. The guard found it out already for most.
+pub(super) async fn principal_of(
+    parts: &mut Parts,
+    app: &App,
+    takes_keys: bool,
+) -> Result<Option<Principal>, ApiError> {
+    if let Some(known) = parts.extensions.get::<Principal>() {
+        return Ok(Some(known.clone()));
+    }
+    match key_of(&parts.headers).filter(|_| takes_keys) {
+        Some(key) => Ok(api_key::principal(&mut *app.db.read().await?, key).await?),
+        None => session_principal(parts, app).await,
     }
 }
 
@@ -133,7 +144,7 @@ fn register_may(method: &Method, path: &str) -> bool {
     }
 }
 
-fn to_login(parts: &Parts) -> Response {
+pub(super) fn to_login(parts: &Parts) -> Response {
     // A form that was sent is lost: after logging in, its page is not there to go on with.
     if parts.method != Method::GET {
         return Redirect::to("/login").into_response();

@@ -2,21 +2,26 @@
 
 mod api_key;
 mod extract;
+mod guard;
 mod limit;
 mod password;
 mod random;
+pub mod rules;
 mod session;
 mod setup;
 
 pub use api_key::{ApiKeyError, api_key_create};
 pub use extract::{ApiUser, PageUser, Peer, safe_next};
+pub use guard::{guard, operates};
 pub use limit::LoginLimiter;
 pub use password::{PASSWORD_MIN, PasswordError, password_is, password_set};
-pub use session::{LoginError, Sessions, login, logout, session_ended, session_layer};
-pub use setup::{SETUP_LINK_LIFE, SetupError, setup_link_create, setup_link_redeem, setup_link_works};
+pub use session::{
+    LoginError, Sessions, login, logout, password_change, session_ended, session_layer, sessions_end_all,
+};
+pub use setup::{SETUP_LINK_LIFE, SetupError, setup_link_create, setup_link_redeem, setup_link_user};
 
 use crate::ids::{ApiKeyId, UserId};
-use crate::model::Scope;
+use crate::model::{Role, Scope};
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct Principal {
     pub user: UserId,
     /// Their name.
     pub username: String,
+    /// What they may do.
+    pub role: Role,
     /// How they proved it.
     pub via: Via,
 }

@@ -16,7 +16,7 @@ use super::{PasswordError, Principal, Via, password, random};
 use crate::app::{Access, App};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::db::sessions::{session_delete, session_delete_expired, session_get, session_insert, session_update};
-use crate::db::users::{user_by_name, user_get, user_password_hash};
+use crate::db::users::{user_by_name, user_end_sessions, user_get, user_password_hash, user_sessions_from};
 use crate::db::{Db, DbError};
 use crate::ids::UserId;
 use crate::live::Change;
@@ -50,6 +50,9 @@ struct Login {
     stamp: String,
     /// When a request was last noted, in microseconds since the Unix epoch.
     noted_at: i64,
+    /// When it began. 0 in sessions from before this was kept.
+    #[serde(default)]
+    began_at: i64,
 }
 
 /// Why somebody is not logged in.
@@ -93,10 +96,11 @@ pub async fn login(
     // Hashing takes long; the connection is needed elsewhere meanwhile.
     drop(conn);
     let matches = password::verify(password, stored.as_deref()).await?;
+    let user = user.filter(|user| !user.is_disabled);
     let (Some(user), Some(stored), true) = (user, stored, matches) else { return Err(LoginError::Wrong) };
     app.logins.succeeded(peer, username);
     begin(app, session, user.id, &stored).await?;
-    Ok(Principal { user: user.id, username: user.username, via: Via::Session })
+    Ok(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session })
 }
 
 /// Makes `session` that user's. The id changes, so that whoever knew the old one is not logged in.
@@ -109,7 +113,8 @@ pub(super) async fn begin(
     session.cycle_id().await?;
     // The session of the old id ended, and those that began with another password.
     app.live.tell(Change::Sessions);
-    let login = Login { user: user.0, stamp: stamp(password_hash), noted_at: SystemClock.now().0 };
+    let now = SystemClock.now().0;
+    let login = Login { user: user.0, stamp: stamp(password_hash), noted_at: now, began_at: now };
     session.insert(LOGIN_KEY, login).await
 }
 
@@ -117,6 +122,36 @@ pub(super) async fn begin(
 pub async fn logout(app: &App, session: &Session) -> Result<(), tower_sessions::session::Error> {
     session.flush().await?;
     app.live.tell(Change::Sessions);
+    Ok(())
+}
+
+/// Ends every session of a user, on whatever computer. It runs on the machine's clock, as sessions do.
+pub async fn sessions_end_all(app: &App, user: UserId) -> Result<(), DbError> {
+    let mut tx = app.db.write().await?;
+    user_end_sessions(&mut tx, user, SystemClock.now()).await?;
+    tx.commit().await?;
+    app.live.tell(Change::Sessions);
+    Ok(())
+}
+
+/// Gives a user another password, if they know the one they have. All their sessions end but this one.
+pub async fn password_change(
+    app: &App,
+    session: &Session,
+    peer: IpAddr,
+    who: &Principal,
+    old: &str,
+    new: &str,
+) -> Result<(), LoginError> {
+    // Whoever found an open browser may not guess either.
+    app.logins.begin(peer, &who.username, app.now()).map_err(|wait| LoginError::TooMany { wait })?;
+    if !password::password_is(&app.db, who.user, old).await? {
+        return Err(LoginError::Wrong);
+    }
+    app.logins.succeeded(peer, &who.username);
+    password::password_set(&app.db, who.user, new).await?;
+    let stored = user_password_hash(&mut *app.db.read().await?, who.user).await?.unwrap_or_default();
+    begin(app, session, who.user, &stored).await?;
     Ok(())
 }
 
@@ -129,14 +164,17 @@ pub(super) async fn principal(db: &Db, session: &Session) -> Result<Option<Princ
     if now.since(Timestamp(login.noted_at)) >= NOTE_EVERY {
         session.insert(LOGIN_KEY, Login { noted_at: now.0, ..login }).await?;
     }
-    Ok(Some(Principal { user: user.id, username: user.username, via: Via::Session }))
+    Ok(Some(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session }))
 }
 
 /// The user who logged in; `None` where they are gone or have another password by now.
 async fn login_user(db: &Db, login: &Login) -> Result<Option<User>, LoginError> {
     let id = UserId(login.user);
     let mut conn = db.read().await?;
-    let Some(user) = user_get(&mut conn, id).await? else { return Ok(None) };
+    let Some(user) = user_get(&mut conn, id).await?.filter(|user| !user.is_disabled) else { return Ok(None) };
+    if login.began_at < user_sessions_from(&mut conn, id).await?.0 {
+        return Ok(None);
+    }
     let stored = user_password_hash(&mut conn, id).await?;
     Ok((stored.as_deref().map(stamp).as_ref() == Some(&login.stamp)).then_some(user))
 }

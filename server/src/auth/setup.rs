@@ -45,10 +45,12 @@ pub async fn setup_link_create(conn: &mut Connection, user: UserId, now: Timesta
     Ok(token)
 }
 
-/// True if the token still works, so that its page may ask for a password.
-pub async fn setup_link_works(app: &App, token: &str) -> Result<bool, SetupError> {
+/// The name of the user whose password it lets one choose; `None` where the token works no more.
+pub async fn setup_link_user(app: &App, token: &str) -> Result<Option<String>, SetupError> {
     let mut conn = app.db.read().await?;
-    Ok(setup_link_get(&mut conn, &random::hash(token), oldest(app)).await?.is_some())
+    let Some(user) = setup_link_get(&mut conn, &random::hash(token), oldest(app)).await? else { return Ok(None) };
+    let user = user_get(&mut conn, user).await?.filter(|user| !user.is_disabled);
+    Ok(user.map(|user| user.username))
 }
 
 /// Uses the link up: sets its user's password and logs them in. A password that cannot be chosen does not use it up.
@@ -58,7 +60,7 @@ pub async fn setup_link_redeem(
     token: &str,
     password: &str,
 ) -> Result<Principal, SetupError> {
-    if !setup_link_works(app, token).await? {
+    if setup_link_user(app, token).await?.is_none() {
         return Err(SetupError::Gone);
     }
     let password_hash = password::hash(password).await?;
@@ -68,7 +70,7 @@ pub async fn setup_link_redeem(
     let user = user_get(&mut tx, user).await?.ok_or(SetupError::Gone)?;
     tx.commit().await.map_err(DbError::from)?;
     session::begin(app, session, user.id, &password_hash).await?;
-    Ok(Principal { user: user.id, username: user.username, via: Via::Session })
+    Ok(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session })
 }
 
 fn oldest(app: &App) -> Timestamp {

@@ -14,6 +14,7 @@ pub mod maintenance;
 pub mod packages;
 pub mod places;
 pub mod policies;
+pub mod reach;
 pub mod rollout_events;
 pub mod rollout_search;
 pub mod rollout_waves;
@@ -89,7 +90,7 @@ pub enum Refusal {
     /// The name is empty or too long.
     #[error("{what} must have a name of 1 to {max} characters, without control characters")]
     NameUnfit {
-        /// "a machine" or "a role".
+        /// "a machine", "a role" or "a user".
         what: &'static str,
         /// Longest name, in characters.
         max: usize,

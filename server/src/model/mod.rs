@@ -18,4 +18,4 @@ pub use instances::{Answer, Instances};
 pub use machine::{Address, Machine, NewMachine};
 pub use package::{NewPackage, Package};
 pub use task::{LogCategory, LogEntry, MachineTask, MachineTaskState, NewTask, Task, TaskState};
-pub use user::{ApiKey, Scope, User};
+pub use user::{ApiKey, Reach, Role, Scope, User};

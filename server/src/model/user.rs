@@ -1,7 +1,9 @@
 //! Users: the people who log in, and the API keys of their scripts. Never a password, a key or a hash of one.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, UserId};
+use crate::ids::{ApiKeyId, EnvironmentId, UserId};
 
 /// A person who may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +14,43 @@ pub struct User {
     pub username: String,
     /// False until a password was chosen by the setup link.
     pub has_password: bool,
+    /// What they may do.
+    pub role: Role,
+    /// They can neither log in nor use an API key.
+    pub is_disabled: bool,
     /// When they were added.
     pub created_at: Timestamp,
+}
+
+/// What somebody may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Look at everything.
+    Viewer,
+    /// Look at everything, and work with the machines of some environments.
+    Operator(Reach),
+    /// Everything.
+    Administrator,
+}
+
+/// Where an operator works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In every environment, those that come later too.
+    Everywhere,
+    /// In these alone.
+    Only(BTreeSet<EnvironmentId>),
+}
+
+impl Role {
+    /// The word of it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator(_) => "operator",
+            Self::Administrator => "administrator",
+        }
+    }
 }
 
 /// What an API key may do.

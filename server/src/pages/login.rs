@@ -13,7 +13,7 @@ use super::form::{Address, Body};
 use super::{PageError, sentence};
 use crate::app::App;
 use crate::auth::{
-    LoginError, PASSWORD_MIN, PageUser, Peer, SetupError, login, logout, safe_next, setup_link_redeem, setup_link_works,
+    LoginError, PASSWORD_MIN, PageUser, Peer, SetupError, login, logout, safe_next, setup_link_redeem, setup_link_user,
 };
 use crate::error::ApiError;
 
@@ -68,22 +68,25 @@ async fn logout_post(State(app): State<App>, session: Session) -> Result<Redirec
 #[template(path = "login/setup.html")]
 struct SetupPage {
     token: String,
+    username: String,
     problem: Option<String>,
 }
 
 async fn setup_page(State(app): State<App>, Address(fields): Address) -> Result<SetupPage, PageError> {
     let token = fields.get("token").to_owned();
-    match setup_link_works(&app, &token).await {
-        Ok(true) => Ok(SetupPage { token, problem: None }),
-        Ok(false) => Err(refused(&SetupError::Gone)),
+    match setup_link_user(&app, &token).await {
+        Ok(Some(username)) => Ok(SetupPage { token, username, problem: None }),
+        Ok(None) => Err(refused(&SetupError::Gone)),
         Err(error) => Err(refused(&error)),
     }
 }
 
 async fn setup_post(State(app): State<App>, session: Session, Body(fields): Body) -> Result<Response, PageError> {
     let (token, password) = (fields.get("token"), fields.get("password"));
+    let username = setup_link_user(&app, token).await.map_err(|error| refused(&error))?;
+    let username = username.ok_or_else(|| refused(&SetupError::Gone))?;
     let again = |problem: &str| {
-        let page = SetupPage { token: token.to_owned(), problem: Some(sentence(problem)) };
+        let page = SetupPage { token: token.to_owned(), username: username.clone(), problem: Some(sentence(problem)) };
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
     if password != fields.get("again") {

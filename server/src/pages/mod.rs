@@ -11,6 +11,7 @@ pub mod login;
 pub mod machines;
 pub mod packages;
 pub mod rollouts;
+pub mod settings;
 pub mod shell;
 pub mod tasks;
 pub mod upgrade;
@@ -37,6 +38,7 @@ pub fn router() -> Router<App> {
         .merge(rollouts::router())
         .merge(packages::router())
         .merge(tasks::router())
+        .merge(settings::router())
         .merge(events::router())
         .merge(crate::assets::router())
 }

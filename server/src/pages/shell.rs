@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
+use crate::model::Role;
 
 /// A place of the portal, as the rail lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +16,13 @@ pub enum Section {
     Packages,
     /// Tasks.
     Tasks,
+    /// One's account, and users.
+    Settings,
 }
 
 impl Section {
     /// All of them, in their order.
-    pub const ALL: [Self; 4] = [Self::Environments, Self::Rollouts, Self::Packages, Self::Tasks];
+    pub const ALL: [Self; 5] = [Self::Environments, Self::Rollouts, Self::Packages, Self::Tasks, Self::Settings];
 
     /// Its word.
     pub fn word(self) -> &'static str {
@@ -28,6 +31,7 @@ impl Section {
             Self::Rollouts => "Rollouts",
             Self::Packages => "Packages",
             Self::Tasks => "Tasks",
+            Self::Settings => "Settings",
         }
     }
 
@@ -38,6 +42,7 @@ impl Section {
             Self::Rollouts => "/rollouts",
             Self::Packages => "/packages",
             Self::Tasks => "/tasks",
+            Self::Settings => "/account",
         }
     }
 }
@@ -51,6 +56,8 @@ pub struct Shell {
     pub section: Section,
     /// Who is logged in.
     pub username: String,
+    /// What they may do.
+    pub role: Role,
     /// The address of its live stream; `None` for pages that do not change by themselves.
     pub live: Option<String>,
     /// The portal's time when the page was made.
@@ -60,7 +67,13 @@ pub struct Shell {
 impl Shell {
     /// What stands around a page that does not change by itself.
     pub fn new(app: &App, user: &PageUser, section: Section, title: impl Into<String>) -> Self {
-        Self { title: title.into(), section, username: user.0.username.clone(), live: None, now: app.now() }
+        let (username, role) = (user.0.username.clone(), user.0.role.clone());
+        Self { title: title.into(), section, username, role, live: None, now: app.now() }
+    }
+
+    /// True where they may do everything.
+    pub fn is_administrator(&self) -> bool {
+        self.role == Role::Administrator
     }
 
     /// The same, with a live stream: `scope` is the query of `/events` that names what the page shows.

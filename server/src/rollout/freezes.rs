@@ -1,6 +1,7 @@
 //! Saying that nothing is begun for a time, and taking that back. Used by pages and API alike.
 
 use super::calendar::{FreezePeriod, FreezeScope};
+use super::create::Selection;
 use crate::app::App;
 use crate::db::DbError;
 use crate::db::environments::environment_list;
@@ -84,6 +85,16 @@ pub async fn freeze_end(app: &App, space: SpaceId, who: &str, id: FreezeId) -> R
         app.live.poke_orchestrator();
     }
     Ok(was_there)
+}
+
+impl FreezeScope {
+    /// The machines that it is about.
+    pub fn selection(&self) -> Selection {
+        match self {
+            Self::All => Selection::All,
+            Self::Environments(ids) => Selection::Environments(ids.clone()),
+        }
+    }
 }
 
 fn tell(app: &App, scope: &FreezeScope) {

@@ -7,6 +7,7 @@ mod hours;
 mod lost;
 mod new_rollout;
 mod pages;
+mod people;
 mod seed;
 mod selected;
 mod stream;

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 
 use crate::app::App;
-use crate::auth::PageUser;
+use crate::auth::{PageUser, operates};
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::maintenance::{Freeze, freeze_list};
@@ -128,7 +128,11 @@ impl Draft {
 
 async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {
     let draft = Draft::from(&fields);
-    let problem = match draft.read() {
+    let read = draft.read();
+    if let Ok(period) = &read {
+        operates(&app, &user.0, &period.scope.selection()).await?;
+    }
+    let problem = match read {
         Ok(period) => match freeze_add(&app, SpaceId::DEFAULT, &user.0.username, period).await {
             Ok(_) => return Ok(Redirect::to("/freezes").into_response()),
             Err(FreezeError::Db(error)) => return Err(error.into()),

@@ -94,20 +94,21 @@ async fn find(app: &App, draft: &Draft) -> Result<Result<Thumbprint, String>, Db
 async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {
     let draft = Draft::from(&fields);
     let problem = match draft.read() {
-        Ok(new) => match insert(&app, &new).await {
+        Ok(new) => match insert(&app, &user, &new).await {
             Ok(id) => return Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
-            Err(DbError::Refused(refusal)) => refusal.to_string(),
-            Err(error) => return Err(error.into()),
+            Err(PageError(error)) if error.status == StatusCode::BAD_REQUEST => error.message,
+            Err(error) => return Err(error),
         },
         Err(problem) => problem,
     };
     again(&app, &user, draft, &problem).await
 }
 
-async fn insert(app: &App, new: &NewMachine) -> Result<MachineId, DbError> {
+async fn insert(app: &App, user: &PageUser, new: &NewMachine) -> Result<MachineId, PageError> {
+    user.0.operates(&new.environments)?;
     let mut tx = app.db.write().await?;
     let id = machine_insert(&mut tx, SpaceId::DEFAULT, new, app.now()).await?.id;
-    tx.commit().await?;
+    tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(id));
     app.live.poke_health();
     Ok(id)

@@ -81,6 +81,7 @@ async fn save(
 }
 
 async fn update(app: &App, user: &PageUser, id: MachineId, new: &NewMachine) -> Result<(), PageError> {
+    user.0.operates(&new.environments)?;
     let mut tx = app.db.write().await?;
     let old = get_one(&mut tx, id).await?;
     if machine_update(&mut tx, SpaceId::DEFAULT, id, new).await?.is_none() {

@@ -9,7 +9,7 @@ use axum::routing::post;
 use http::Uri;
 
 use crate::app::App;
-use crate::auth::PageUser;
+use crate::auth::{PageUser, operates};
 use crate::bulk::{self, machines_do};
 use crate::db::machines::machine_some;
 use crate::error::ApiError;
@@ -155,6 +155,7 @@ async fn ask(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
         "all" => matching(&environments::load(&app).await?, &filter),
         _ => fields.parsed("machine").collect(),
     };
+    operates(&app, &user.0, &Selection::Machines(ids.clone())).await?;
     let mut machines = machine_some(&mut *app.db.read().await?, &ids).await?;
     if machines.is_empty() {
         let message = "No machine was chosen. Tick the machines you mean, or choose all of them.";
@@ -178,6 +179,7 @@ async fn ask(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
 async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Redirect, PageError> {
     let deed = Deed::read(&fields)?;
     let ids: Vec<MachineId> = fields.get("machines").split(',').filter_map(|id| id.parse().ok()).collect();
+    operates(&app, &user.0, &Selection::Machines(ids.clone())).await?;
     let name = &user.0.username;
     match deed {
         Deed::Upgrade => {

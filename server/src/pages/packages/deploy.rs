@@ -12,7 +12,7 @@ use http::StatusCode;
 
 use super::PackageRow;
 use crate::app::App;
-use crate::auth::PageUser;
+use crate::auth::{PageUser, operates};
 use crate::db::environments::environment_list;
 use crate::ids::{EnvironmentId, SpaceId};
 use crate::model::Environment;
@@ -20,6 +20,7 @@ use crate::pages::form::{Address, Body, Fields};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::tasks::refused;
 use crate::pages::{PageError, sentence};
+use crate::rollout::create::Selection;
 use crate::tasks::{DeployRequest, task_create_deploy};
 
 pub(super) fn router() -> Router<App> {
@@ -118,7 +119,11 @@ async fn page(app: &App, user: &PageUser, draft: Draft, problem: Option<String>)
 
 async fn deploy(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {
     let draft = Draft::from(&fields);
-    let problem = match draft.read() {
+    let read = draft.read();
+    if let Ok(request) = &read {
+        operates(&app, &user.0, &Selection::Environments(vec![request.environment])).await?;
+    }
+    let problem = match read {
         Ok(request) => match task_create_deploy(&app, SpaceId::DEFAULT, &user.0.username, request).await {
             Ok(task) => return Ok(Redirect::to(&format!("/tasks/{task}")).into_response()),
             Err(error) => match refused(error) {

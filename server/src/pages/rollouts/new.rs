@@ -13,7 +13,7 @@ use http::StatusCode;
 use super::draft::{Absent, Draft, Scope, Takes, WaveDraft};
 use super::view::span as exact;
 use crate::app::App;
-use crate::auth::PageUser;
+use crate::auth::{PageUser, operates};
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::machines::machine_list;
@@ -125,6 +125,7 @@ async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
         Ok(request) => request,
         Err(problem) => return refuse(&app, &user, draft, StatusCode::UNPROCESSABLE_ENTITY, &problem).await,
     };
+    operates(&app, &user.0, &request.selection).await?;
     let is_start = fields.get("do") == "start";
     match if is_start { start(&app, &user, &request, fields.get("choice")).await } else { Ok(None) } {
         Ok(Some(redirect)) => return Ok(redirect.into_response()),

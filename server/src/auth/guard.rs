@@ -1,0 +1,141 @@
+//! The one place where it is decided whether a request is answered: before any handler runs, by the rule of its route and
+//! the role of who asks. A route without a rule is closed.
+
+use axum::RequestPartsExt as _;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use http::request::Parts;
+
+use super::Principal;
+use super::extract::{principal_of, to_login};
+use super::rules::{Concern, Need, may_try, need};
+use crate::app::App;
+use crate::db::environments::environment_list;
+use crate::db::reach::{
+    environments_around, environments_of_freeze, environments_of_machines, environments_of_rollout,
+    environments_of_task,
+};
+use crate::db::{Connection, DbError};
+use crate::error::{self, ApiError};
+use crate::ids::{EnvironmentId, SpaceId};
+use crate::model::{Reach, Role};
+use crate::rollout::create::Selection;
+
+/// What a viewer is told who wishes to change something.
+const VIEWERS_LOOK: &str = "Your role is viewer: you may look at everything here and change nothing. An administrator can \
+                            change that.";
+
+/// What an operator is told who wishes to change something elsewhere.
+const ELSEWHERE: &str = "This concerns an environment that you do not operate. An administrator can change that.";
+
+/// Lets a request through to its handler, or answers why not.
+pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    // Where no route matched there is nothing to guard.
+    let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return next.run(request).await };
+    let path = request.uri().path().to_owned();
+    let Some(need) = need(request.method(), route.as_str()) else {
+        let message = format!("This cannot be done at {path}.");
+        return error::respond(&path, StatusCode::METHOD_NOT_ALLOWED, &message);
+    };
+    let (mut parts, body) = request.into_parts();
+    let is_api = error::is_api(route.as_str());
+    if need != Need::Nobody {
+        let who = match principal_of(&mut parts, &app, is_api).await {
+            Ok(Some(who)) => who,
+            // The script of a page tells the answers of its stream apart, and follows no redirect.
+            Ok(None) if route.as_str() == "/events" => return next.run(Request::from_parts(parts, body)).await,
+            Ok(None) if is_api => return ApiError::unauthorized().into_response(),
+            Ok(None) => return to_login(&parts),
+            Err(error) => return error::respond(&path, error.status, &error.message),
+        };
+        match allowed(&app, &who, need, &mut parts).await {
+            Ok(()) => {}
+            Err(error) => return error::respond(&path, error.status, &error.message),
+        }
+        parts.extensions.insert(who);
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+async fn allowed(app: &App, who: &Principal, need: Need, parts: &mut Parts) -> Result<(), ApiError> {
+    if !may_try(&who.role, need) {
+        return Err(ApiError::forbidden(match need {
+            Need::Administrator => "Only an administrator may do this.",
+            Need::Nobody | Need::User | Need::Operator(_) => VIEWERS_LOOK,
+        }));
+    }
+    let (Need::Operator(concern), Role::Operator(Reach::Only(_))) = (need, &who.role) else { return Ok(()) };
+    let environments = match concern {
+        Concern::Content => return Ok(()),
+        Concern::Everything => return Err(ApiError::forbidden(ELSEWHERE)),
+        Concern::Machine | Concern::Environment | Concern::Rollout | Concern::Task | Concern::Freeze => {
+            let params = parts.extract::<RawPathParams>().await;
+            let id = params.ok().and_then(|params| params.iter().find(|(name, _)| *name == "id").map(own));
+            concerned(&mut *app.db.read().await?, concern, &id.unwrap_or_default()).await?
+        }
+    };
+    who.operates(&environments)
+}
+
+fn own((_, value): (&str, &str)) -> String {
+    value.to_owned()
+}
+
+/// The environments that a request with that id in its path concerns; none where there is nothing of that id, which its
+/// handler says.
+async fn concerned(conn: &mut Connection, concern: Concern, id: &str) -> Result<Vec<EnvironmentId>, DbError> {
+    match concern {
+        Concern::Environment => Ok(id.parse().into_iter().collect()),
+        Concern::Machine => match id.parse() {
+            Ok(id) => environments_of_machines(conn, &[id]).await,
+            Err(_) => Ok(Vec::new()),
+        },
+        Concern::Rollout => match id.parse() {
+            Ok(id) => environments_of_rollout(conn, id).await,
+            Err(_) => Ok(Vec::new()),
+        },
+        Concern::Task => match id.parse() {
+            Ok(id) => environments_of_task(conn, id).await,
+            Err(_) => Ok(Vec::new()),
+        },
+        Concern::Freeze => match id.parse() {
+            Ok(id) => environments_of_freeze(conn, id).await,
+            Err(_) => Ok(Vec::new()),
+        },
+        Concern::Everything | Concern::Content => Ok(Vec::new()),
+    }
+}
+
+impl Principal {
+    /// Refuses whoever does not operate all of these environments.
+    pub fn operates(&self, environments: &[EnvironmentId]) -> Result<(), ApiError> {
+        match &self.role {
+            Role::Administrator | Role::Operator(Reach::Everywhere) => Ok(()),
+            Role::Operator(Reach::Only(own)) if environments.iter().all(|id| own.contains(id)) => Ok(()),
+            Role::Operator(Reach::Only(_)) => Err(ApiError::forbidden(ELSEWHERE)),
+            Role::Viewer => Err(ApiError::forbidden(VIEWERS_LOOK)),
+        }
+    }
+}
+
+/// Refuses whoever does not operate all the environments of a selection. Asked by handlers whose request says in its body
+/// what it concerns.
+pub async fn operates(app: &App, who: &Principal, selection: &Selection) -> Result<(), ApiError> {
+    if matches!(who.role, Role::Administrator | Role::Operator(Reach::Everywhere)) {
+        return Ok(());
+    }
+    let mut conn = app.db.read().await?;
+    let environments = match selection {
+        Selection::All => {
+            let all = environment_list(&mut conn, SpaceId::DEFAULT).await?;
+            all.into_iter().map(|environment| environment.id).collect()
+        }
+        // A machine of one of them may belong to another one, too.
+        Selection::Environments(ids) => environments_around(&mut conn, ids).await?,
+        Selection::Machines(ids) => environments_of_machines(&mut conn, ids).await?,
+    };
+    drop(conn);
+    who.operates(&environments)
+}

@@ -1,0 +1,207 @@
+//! Who may do what: one rule for each route, in one table. Pure; asked by `guard` before any handler runs. A route that has
+//! no rule here is closed to everybody.
+
+use http::Method;
+
+use crate::model::Role;
+
+/// What somebody must be to have a request answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Anybody.
+    Nobody,
+    /// Somebody who is known. It is about looking, or about their own account.
+    User,
+    /// An operator of every environment that the request concerns.
+    Operator(Concern),
+    /// An administrator.
+    Administrator,
+}
+
+/// What tells the environments that a request concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// The machine in its path: all environments of that.
+    Machine,
+    /// The environment in its path.
+    Environment,
+    /// The rollout in its path: all environments of its machines.
+    Rollout,
+    /// The task in its path: all environments of its machines.
+    Task,
+    /// The freeze in its path.
+    Freeze,
+    /// Every environment there is.
+    Everything,
+    /// What it holds. Its handler asks [`super::operates`] once that is read; before, an operator of anything will do.
+    Content,
+}
+
+use Concern::{Content, Environment, Everything, Freeze, Machine, Rollout, Task};
+use Need::{Administrator, Nobody, Operator, User};
+
+/// Method, route and need of what pages ask.
+const PAGES: &[(&str, &str, Need)] = &[
+    ("GET", "/", User),
+    ("GET", "/assets/{hash}/{*path}", Nobody),
+    ("GET", "/login", Nobody),
+    ("POST", "/login", Nobody),
+    ("POST", "/logout", Nobody),
+    ("GET", "/setup", Nobody),
+    ("POST", "/setup", Nobody),
+    ("GET", "/events", User),
+    ("GET", "/environments", User),
+    ("POST", "/environments", Administrator),
+    ("GET", "/environments/new", Administrator),
+    ("GET", "/environments/{id}/edit", Administrator),
+    ("POST", "/environments/{id}/edit", Administrator),
+    ("GET", "/environments/{id}/delete", Administrator),
+    ("POST", "/environments/{id}/delete", Administrator),
+    ("POST", "/environments/upgrade", Operator(Everything)),
+    ("POST", "/environments/{id}/upgrade", Operator(Environment)),
+    ("GET", "/freezes", User),
+    ("POST", "/freezes", Operator(Content)),
+    ("POST", "/freezes/{id}/end", Operator(Freeze)),
+    ("POST", "/machines", Operator(Content)),
+    ("GET", "/machines/new", Operator(Content)),
+    ("POST", "/machines/discover", Operator(Content)),
+    ("POST", "/machines/selected", Operator(Content)),
+    ("POST", "/machines/selected/do", Operator(Content)),
+    ("GET", "/machines/{id}", User),
+    ("GET", "/machines/{id}/edit", Operator(Machine)),
+    ("POST", "/machines/{id}/edit", Operator(Machine)),
+    ("GET", "/machines/{id}/delete", Operator(Machine)),
+    ("POST", "/machines/{id}/delete", Operator(Machine)),
+    ("POST", "/machines/{id}/upgrade", Operator(Machine)),
+    ("POST", "/machines/{id}/check", Operator(Machine)),
+    ("POST", "/machines/{id}/alone", Operator(Machine)),
+    ("POST", "/machines/{id}/hold", Operator(Machine)),
+    ("POST", "/machines/{id}/release", Operator(Machine)),
+    ("GET", "/packages", User),
+    ("POST", "/packages", Operator(Content)),
+    ("GET", "/deploy", Operator(Content)),
+    ("POST", "/deploy", Operator(Content)),
+    ("GET", "/rollouts", User),
+    ("GET", "/rollouts/new", Operator(Content)),
+    ("POST", "/rollouts/new", Operator(Content)),
+    ("GET", "/rollouts/{id}", User),
+    ("GET", "/rollouts/{id}/cancel", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/cancel", Operator(Rollout)),
+    ("GET", "/rollouts/{id}/undo", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/undo", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/{hand}", Operator(Rollout)),
+    ("GET", "/tasks", User),
+    ("GET", "/tasks/{id}", User),
+    ("GET", "/tasks/{id}/cancel", Operator(Task)),
+    ("POST", "/tasks/{id}/cancel", Operator(Task)),
+    ("GET", "/account", User),
+    ("POST", "/account/password", User),
+    ("POST", "/account/sessions/end", User),
+    ("POST", "/account/keys", User),
+    ("POST", "/account/keys/{id}/revoke", User),
+    ("GET", "/settings/users", Administrator),
+    ("POST", "/settings/users", Administrator),
+    ("GET", "/settings/users/new", Administrator),
+    ("GET", "/settings/users/{id}", Administrator),
+    ("POST", "/settings/users/{id}", Administrator),
+    ("POST", "/settings/users/{id}/link", Administrator),
+];
+
+/// The same of the REST API, below `/api`, `/api/{space}` and `/api/spaces/{space}`.
+const API: &[(&str, &str, Need)] = &[
+    ("GET", "", Nobody),
+    ("GET", "/spaces", User),
+    ("GET", "/spaces/all", User),
+    ("GET", "/spaces/{space}", User),
+    ("GET", "/{space}", User),
+    ("GET", "/users/me", User),
+    ("GET", "/capabilities", User),
+    ("GET", "/configuration/certificates/certificate-global", User),
+    ("GET", "/environments", User),
+    ("POST", "/environments", Administrator),
+    ("GET", "/environments/v2", User),
+    ("GET", "/environments/all", User),
+    ("GET", "/environments/summary", User),
+    ("GET", "/environments/{id}", User),
+    ("PUT", "/environments/{id}", Administrator),
+    ("DELETE", "/environments/{id}", Administrator),
+    ("GET", "/environments/{id}/machines", User),
+    ("GET", "/freezes", User),
+    ("POST", "/freezes", Operator(Content)),
+    ("GET", "/freezes/{id}", User),
+    ("DELETE", "/freezes/{id}", Operator(Freeze)),
+    ("GET", "/machines", User),
+    ("POST", "/machines", Operator(Content)),
+    ("GET", "/machines/all", User),
+    ("GET", "/machines/discover", Operator(Content)),
+    ("GET", "/machines/{id}", User),
+    ("PUT", "/machines/{id}", Operator(Machine)),
+    ("DELETE", "/machines/{id}", Operator(Machine)),
+    ("GET", "/machines/{id}/connection", User),
+    ("GET", "/machines/{id}/tasks", User),
+    ("GET", "/machines/{id}/hold", User),
+    ("PUT", "/machines/{id}/hold", Operator(Machine)),
+    ("DELETE", "/machines/{id}/hold", Operator(Machine)),
+    ("DELETE", "/machines/{id}/clone", Operator(Machine)),
+    ("GET", "/machineroles/all", User),
+    ("GET", "/tasks", User),
+    ("POST", "/tasks", Operator(Content)),
+    ("GET", "/tasks/taskTypes", User),
+    ("GET", "/tasks/{id}", User),
+    ("GET", "/tasks/{id}/details", User),
+    ("GET", "/tasks/{id}/raw", User),
+    ("POST", "/tasks/{id}/cancel", Operator(Task)),
+    ("GET", "/packages", User),
+    ("POST", "/packages/raw", Operator(Content)),
+    ("GET", "/packages/{id}", User),
+    ("DELETE", "/packages/{id}", Operator(Everything)),
+    ("GET", "/packages/{id}/raw", User),
+    ("GET", "/rollouts", User),
+    ("POST", "/rollouts", Operator(Content)),
+    ("POST", "/rollouts/preview", User),
+    ("GET", "/rollouts/{id}", User),
+    ("POST", "/rollouts/{id}/undo", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/cancel", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/start", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/pause", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/resume", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/retry", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/skip", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/ignore-windows", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/release-wave", Operator(Rollout)),
+    ("POST", "/rollouts/{id}/release-version", Operator(Rollout)),
+];
+
+/// What a request to a route needs, by the route as the router has it; `None` where there is no rule.
+pub fn need(method: &Method, route: &str) -> Option<Need> {
+    // Whoever may have something may have its headers.
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let find = |rules: &[(&str, &str, Need)], path: &str| {
+        rules.iter().find(|(verb, rule, _)| *verb == method.as_str() && *rule == path).map(|(_, _, need)| *need)
+    };
+    let route = if route.len() > 1 { route.trim_end_matches('/') } else { route };
+    let Some(below) = route.strip_prefix("/api").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+        return find(PAGES, route);
+    };
+    find(API, below)
+        .or_else(|| find(API, below.strip_prefix("/spaces/{space}")?))
+        .or_else(|| find(API, below.strip_prefix("/{space}")?))
+}
+
+/// True where a role may do what an operator of something may, before it is known what that is.
+pub fn may_try(role: &Role, need: Need) -> bool {
+    match need {
+        Nobody | User => true,
+        Operator(_) => matches!(role, Role::Operator(_) | Role::Administrator),
+        Administrator => *role == Role::Administrator,
+    }
+}
+
+/// Every rule: method and route. Those of the API are told as they stand below `/api`.
+#[cfg(test)]
+pub fn every() -> impl Iterator<Item = (&'static str, String)> {
+    let api = API
+        .iter()
+        .map(|(method, path, _)| (*method, if path.is_empty() { "/api".to_owned() } else { format!("/api{path}") }));
+    PAGES.iter().map(|(method, path, _)| (*method, (*path).to_owned())).chain(api)
+}

@@ -1,0 +1,136 @@
+//! One's own account: another password, the end of all sessions, and the API keys of one's scripts.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use tower_sessions::Session;
+
+use crate::app::App;
+use crate::auth::{
+    LoginError, PASSWORD_MIN, PageUser, PasswordError, Peer, api_key_create, password_change, sessions_end_all,
+};
+use crate::clock::Timestamp;
+use crate::db::api_keys::{api_key_list, api_key_revoke};
+use crate::db::{DbError, environments::environment_list};
+use crate::error::ApiError;
+use crate::ids::{ApiKeyId, SpaceId};
+use crate::model::{ApiKey, Reach, Role, Scope};
+use crate::pages::form::{Body, Id};
+use crate::pages::shell::{Section, Shell};
+use crate::pages::view as words;
+use crate::pages::{PageError, sentence};
+
+/// Longest purpose of a key that is kept, in characters. The rest is cut off.
+const PURPOSE_MAX: usize = 200;
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/account", get(show))
+        .route("/account/password", post(change_password))
+        .route("/account/sessions/end", post(end_sessions))
+        .route("/account/keys", post(add_key))
+        .route("/account/keys/{id}/revoke", post(revoke_key))
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "settings/account.html")]
+struct AccountPage {
+    shell: Shell,
+    /// What they may do, in a sentence.
+    may: String,
+    keys: Vec<ApiKey>,
+    /// A key that was just made: the only time that anybody sees it.
+    made: Option<String>,
+    /// Why a form was not taken.
+    problem: Option<String>,
+    now: Timestamp,
+}
+
+async fn page(
+    app: &App,
+    user: &PageUser,
+    made: Option<String>,
+    problem: Option<String>,
+) -> Result<AccountPage, PageError> {
+    let mut conn = app.db.read().await?;
+    let keys = api_key_list(&mut conn, user.0.user).await?;
+    let may = match &user.0.role {
+        Role::Viewer => "You may look at everything.".to_owned(),
+        Role::Operator(Reach::Everywhere) => "You operate the machines of every environment.".to_owned(),
+        Role::Operator(Reach::Only(own)) => {
+            let all = environment_list(&mut conn, SpaceId::DEFAULT).await?;
+            let names: Vec<String> = all
+                .into_iter()
+                .filter(|e| own.contains(&e.id))
+                .map(|environment| environment.name.to_string())
+                .collect();
+            match names.as_slice() {
+                [] => "You operate no environment, and may look at everything.".to_owned(),
+                names => format!("You operate the machines of {}, and may look at everything.", names.join(", ")),
+            }
+        }
+        Role::Administrator => "You may do everything.".to_owned(),
+    };
+    let shell = Shell::new(app, user, Section::Settings, "Your account");
+    Ok(AccountPage { now: shell.now, shell, may, keys, made, problem })
+}
+
+async fn show(user: PageUser, State(app): State<App>) -> Result<AccountPage, PageError> {
+    page(&app, &user, None, None).await
+}
+
+async fn change_password(
+    user: PageUser,
+    State(app): State<App>,
+    session: Session,
+    Peer(peer): Peer,
+    Body(fields): Body,
+) -> Result<Response, PageError> {
+    let new = fields.get("password");
+    let problem = if new == fields.get("again") {
+        match password_change(&app, &session, peer, &user.0, fields.get("old"), new).await {
+            Ok(()) => return Ok(Redirect::to("/account").into_response()),
+            Err(LoginError::Wrong) => "the present password is another one".to_owned(),
+            Err(error @ LoginError::TooMany { .. }) => error.to_string(),
+            Err(LoginError::Password(error @ (PasswordError::TooShort | PasswordError::TooLong))) => error.to_string(),
+            Err(error) => return Err(ApiError::internal("change the password", &error).into()),
+        }
+    } else {
+        "the two new passwords differ".to_owned()
+    };
+    let page = page(&app, &user, None, Some(sentence(&problem))).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+/// Ends every session of this user, and this one with them.
+async fn end_sessions(user: PageUser, State(app): State<App>) -> Result<Redirect, PageError> {
+    sessions_end_all(&app, user.0.user).await?;
+    Ok(Redirect::to("/login"))
+}
+
+async fn add_key(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {
+    let purpose: String = fields.get("purpose").trim().chars().take(PURPOSE_MAX).collect();
+    if purpose.is_empty() {
+        let problem = "Say what the key is for: whoever finds it in this list wants to know.";
+        let page = page(&app, &user, None, Some(problem.to_owned())).await?;
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    }
+    let scope = Scope::from_word(fields.get("scope")).unwrap_or(Scope::Register);
+    let mut tx = app.db.write().await?;
+    let key = api_key_create(&mut tx, user.0.user, &purpose, scope, app.now()).await;
+    let key = key.map_err(|error| ApiError::internal("make the key", &error))?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(page(&app, &user, Some(key), None).await?.into_response())
+}
+
+/// Revoking one that works no more changes nothing.
+async fn revoke_key(user: PageUser, State(app): State<App>, Id(id): Id<ApiKeyId>) -> Result<Redirect, PageError> {
+    let mut tx = app.db.write().await?;
+    api_key_revoke(&mut tx, user.0.user, id, app.now()).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(Redirect::to("/account"))
+}

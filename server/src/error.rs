@@ -124,9 +124,16 @@ pub fn respond(path: &str, status: StatusCode, message: &str) -> Response {
     if is_api(path) { ApiError::new(status, message).into_response() } else { pages::error_page(status, message) }
 }
 
-/// True for the paths of the REST API.
+/// True for the paths of the REST API and of the feed, where programs ask and not people.
 pub fn is_api(path: &str) -> bool {
-    path == "/api" || path.starts_with("/api/")
+    ["/api", "/nuget"]
+        .into_iter()
+        .any(|api| path.strip_prefix(api).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// True for the paths of the feed.
+pub fn is_feed(path: &str) -> bool {
+    is_api(path) && path.split('/').any(|part| part == "nuget")
 }
 
 /// An error and its sources in one line.
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn only_the_api_answers_in_json() {
-        assert!(is_api("/api") && is_api("/api/machines"));
+        assert!(is_api("/api") && is_api("/api/machines") && is_api("/nuget/packages"));
         assert!(!is_api("/") && !is_api("/apiary"));
     }
 }

@@ -33,6 +33,10 @@ const BODY_PAUSE_MAX: Duration = Duration::from_secs(60);
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// How a client of the feed that asked without a key is told to ask.
+const FEED_CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"Octopus: any user name, an API key as password\"");
+
 /// Two years of HTTPS only, for browsers that have been here.
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000";
 
@@ -44,7 +48,7 @@ pub fn router(app: App) -> Router {
 
 /// All routes, before it is asked who may have them.
 fn unguarded() -> Router<App> {
-    Router::new().nest("/api", api::router()).merge(pages::router())
+    Router::new().nest("/api", api::router()).nest("/nuget", api::nuget::router()).merge(pages::router())
 }
 
 /// `routes` behind the layers of the portal. Innermost first.
@@ -75,7 +79,7 @@ async fn not_found(uri: Uri) -> Response {
 
 /// Turns panics, and refusals that carry no words, into answers.
 async fn explained(uri: Uri, request: Request, next: Next) -> Response {
-    let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await else {
+    let Ok(mut response) = AssertUnwindSafe(next.run(request)).catch_unwind().await else {
         tracing::error!(path = uri.path(), "a handler panicked");
         let message = "The portal made a mistake and could not answer this. Its log says more.";
         return error::respond(uri.path(), StatusCode::INTERNAL_SERVER_ERROR, message);
@@ -84,6 +88,9 @@ async fn explained(uri: Uri, request: Request, next: Next) -> Response {
         let message = "This request came from another site and was refused. Open the portal itself and try again. If a \
                        proxy stands in front of the portal, it must pass on the headers Host and Origin.";
         return error::respond(uri.path(), StatusCode::FORBIDDEN, message);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED && error::is_feed(uri.path()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, FEED_CHALLENGE);
     }
     if response.headers().contains_key(header::CONTENT_TYPE) {
         return response;

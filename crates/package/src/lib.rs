@@ -36,7 +36,7 @@ pub use install::{
 pub use limits::Limits;
 pub use manifest::{FileRecord, Manifest, ManifestError};
 pub use marks::{clear_mark, set_mark};
-pub use nuspec::Nuspec;
+pub use nuspec::{Dependency, Nuspec, dependencies};
 pub use pack::{PackRequest, pack, pack_tentacle};
 pub use sweep::{retain_tentacles, sweep_incoming};
 pub use sys::{current_runtime, end_with_parent};

@@ -25,6 +25,74 @@ pub struct Nuspec {
     pub release_notes: Option<String>,
 }
 
+/// A package that a package needs, as its nuspec says it. Nothing here looks for it: feeds hand it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// The other package's id; `None` where a framework is named for which nothing is needed.
+    pub id: Option<String>,
+    /// The versions that will do, in NuGet's notation; `None` is any.
+    pub versions: Option<String>,
+    /// For which framework; `None` is for all.
+    pub framework: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NeedsDocument {
+    metadata: NeedsMetadata,
+}
+
+#[derive(Deserialize)]
+struct NeedsMetadata {
+    #[serde(default)]
+    dependencies: NeedsList,
+}
+
+#[derive(Default, Deserialize)]
+struct NeedsList {
+    #[serde(default)]
+    group: Vec<NeedsGroup>,
+    #[serde(default)]
+    dependency: Vec<Need>,
+}
+
+#[derive(Deserialize)]
+struct NeedsGroup {
+    #[serde(rename = "@targetFramework")]
+    framework: Option<String>,
+    #[serde(default)]
+    dependency: Vec<Need>,
+}
+
+#[derive(Deserialize)]
+struct Need {
+    #[serde(rename = "@id")]
+    id: String,
+    #[serde(rename = "@version")]
+    version: Option<String>,
+}
+
+/// The packages that a package needs, by the text of its nuspec. A nuspec that names them in no published way needs none.
+pub fn dependencies(xml: &str) -> Vec<Dependency> {
+    let xml = xml.strip_prefix('\u{feff}').unwrap_or(xml);
+    let Ok(document) = quick_xml::de::from_str::<NeedsDocument>(xml) else { return Vec::new() };
+    let NeedsList { group, dependency } = document.metadata.dependencies;
+    let one = |need: Need, framework: Option<&String>| Dependency {
+        id: Some(need.id.trim().to_owned()),
+        versions: said(need.version),
+        framework: framework.cloned(),
+    };
+    let of_group = |group: NeedsGroup| {
+        let framework = said(group.framework);
+        if group.dependency.is_empty() {
+            vec![Dependency { id: None, versions: None, framework }]
+        } else {
+            group.dependency.into_iter().map(|need| one(need, framework.as_ref())).collect()
+        }
+    };
+    let bare: Vec<_> = dependency.into_iter().map(|need| one(need, None)).collect();
+    bare.into_iter().chain(group.into_iter().flat_map(of_group)).collect()
+}
+
 #[derive(Deserialize)]
 struct Document {
     metadata: Metadata,
@@ -94,6 +162,29 @@ mod tests {
             assert_eq!(nuspec.authors.as_deref(), Some("Ann & Bob"));
             assert_eq!(nuspec.description.as_deref(), Some("a < b"));
             assert_eq!(nuspec.release_notes.as_deref(), Some("one\ntwo"));
+        }
+    }
+
+    #[test]
+    fn what_a_package_needs_is_read_in_both_notations() {
+        let with = |inner: &str| {
+            format!(
+                "<package><metadata><id>a</id><version>1</version><dependencies>{inner}</dependencies></metadata></package>"
+            )
+        };
+        let need = |id: &str, versions: Option<&str>, framework: Option<&str>| Dependency {
+            id: (!id.is_empty()).then(|| id.to_owned()),
+            versions: versions.map(str::to_owned),
+            framework: framework.map(str::to_owned),
+        };
+        let bare = with(r#"<dependency id="B" version="[1.0,2.0)"/><dependency id="C"/>"#);
+        assert_eq!(dependencies(&bare), [need("B", Some("[1.0,2.0)"), None), need("C", None, None)]);
+        let groups = with(
+            r#"<group targetFramework="net45"><dependency id="B" version="1.0"/></group><group targetFramework="net6.0"/>"#,
+        );
+        assert_eq!(dependencies(&groups), [need("B", Some("1.0"), Some("net45")), need("", None, Some("net6.0"))]);
+        for none in ["<package><metadata><id>a</id></metadata></package>", "no xml", &with("<dependency/>")] {
+            assert_eq!(dependencies(none), [], "{none}");
         }
     }
 

@@ -11,6 +11,7 @@ mod foreseen;
 mod freezes;
 mod machine_resource;
 mod machines;
+pub mod nuget;
 mod packages;
 mod page;
 mod rollouts;
@@ -43,6 +44,7 @@ fn of_a_space() -> Router<App> {
         .merge(packages::routes())
         .merge(rollouts::routes())
         .merge(freezes::routes())
+        .nest("/nuget", nuget::router())
 }
 
 /// Where the resources of a space live.

@@ -107,7 +107,12 @@ async fn raw(
     Space(space): Space,
     Id(id): Id<String>,
 ) -> Result<Response, ApiError> {
-    let package = find(&app, space, &id).await?.package;
+    file_of(&app, &find(&app, space, &id).await?).await
+}
+
+/// The bytes of a package, as an answer.
+pub(super) async fn file_of(app: &App, package: &Package) -> Result<Response, ApiError> {
+    let package = &package.package;
     let file = app.store.open(&package.sha256, package.size).await?;
     // Ids and versions hold nothing that would have to be quoted.
     let name = format!("attachment; filename=\"{}.{}.nupkg\"", package.package_id, package.version);
@@ -150,7 +155,7 @@ async fn push(
 }
 
 /// Receives the file of the form. The form is read to its end, so that the connection can be used again.
-async fn receive(app: &App, form: &mut Multipart) -> Result<Incoming, ApiError> {
+pub(super) async fn receive(app: &App, form: &mut Multipart) -> Result<Incoming, ApiError> {
     let mut incoming = None;
     for _ in 0..FIELDS_MAX {
         let Some(field) = form.next_field().await.map_err(cut_off)? else { break };

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use tower_sessions::Session;
@@ -89,7 +91,7 @@ pub(super) async fn principal_of(
         return Ok(Some(known.clone()));
     }
     match key_of(&parts.headers).filter(|_| takes_keys) {
-        Some(key) => Ok(api_key::principal(&mut *app.db.read().await?, key).await?),
+        Some(key) => Ok(api_key::principal(&mut *app.db.read().await?, &key).await?),
         None => session_principal(parts, app).await,
     }
 }
@@ -105,14 +107,21 @@ async fn session_principal(parts: &mut Parts, app: &App) -> Result<Option<Princi
 }
 
 /// The API key of a request: a header that is there but holds no text is a wrong key, not a missing one.
-fn key_of(headers: &HeaderMap) -> Option<&str> {
+fn key_of(headers: &HeaderMap) -> Option<String> {
     for name in [API_KEY, NUGET_API_KEY] {
         if let Some(value) = headers.get(name) {
-            return Some(value.to_str().unwrap_or_default().trim());
+            return Some(value.to_str().unwrap_or_default().trim().to_owned());
         }
     }
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(token.trim().to_owned());
+    }
+    // What feeds are configured with: any user name, and the key for a password; or the key for a user name.
+    let pair = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(token.trim()).ok()).flatten()?;
+    let pair = String::from_utf8(pair).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    Some(if password.is_empty() { user } else { password }.trim().to_owned())
 }
 
 /// The path before routers took parts of it away.
@@ -215,10 +224,17 @@ mod tests {
         let headers = |name: &'static str, value: &'static str| {
             HeaderMap::from_iter([(name.parse().unwrap(), http::HeaderValue::from_static(value))])
         };
-        assert_eq!(key_of(&headers("x-octopus-apikey", "API-A")), Some("API-A"));
-        assert_eq!(key_of(&headers("x-nuget-apikey", "API-A")), Some("API-A"));
-        assert_eq!(key_of(&headers("authorization", "bearer API-A")), Some("API-A"));
+        for (name, value) in [
+            ("x-octopus-apikey", "API-A"),
+            ("x-nuget-apikey", "API-A"),
+            ("authorization", "bearer API-A"),
+            ("authorization", "Basic YW55Ym9keTpBUEktQQ=="),
+            ("authorization", "basic QVBJLUE6"),
+        ] {
+            assert_eq!(key_of(&headers(name, value)).as_deref(), Some("API-A"), "{name}: {value}");
+        }
         assert_eq!(key_of(&headers("authorization", "Basic QQ==")), None);
+        assert_eq!(key_of(&headers("authorization", "Digest QQ==")), None);
         assert_eq!(key_of(&HeaderMap::new()), None);
     }
 

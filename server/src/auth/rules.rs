@@ -107,7 +107,7 @@ const PAGES: &[(&str, &str, Need)] = &[
     ("POST", "/settings/users/{id}/link", Administrator),
 ];
 
-/// The same of the REST API, below `/api`, `/api/{space}` and `/api/spaces/{space}`.
+/// The same of the REST API, below `/api`, `/api/{space}` and `/api/spaces/{space}`. The feed stands at `/nuget` as well.
 const API: &[(&str, &str, Need)] = &[
     ("GET", "", Nobody),
     ("GET", "/spaces", User),
@@ -156,6 +156,24 @@ const API: &[(&str, &str, Need)] = &[
     ("GET", "/packages/{id}", User),
     ("DELETE", "/packages/{id}", Operator(Everything)),
     ("GET", "/packages/{id}/raw", User),
+    ("GET", "/nuget", User),
+    ("PUT", "/nuget", Operator(Content)),
+    ("POST", "/nuget", Operator(Content)),
+    // Only says where things stand, and clients that push look there without their key.
+    ("GET", "/nuget/packages", Nobody),
+    ("GET", "/nuget/v3/index.json", Nobody),
+    ("PUT", "/nuget/packages", Operator(Content)),
+    ("POST", "/nuget/packages", Operator(Content)),
+    ("DELETE", "/nuget/packages/{id}/{version}", Operator(Everything)),
+    ("DELETE", "/nuget/{id}/{version}", Operator(Everything)),
+    ("GET", "/nuget/{resource}", User),
+    ("GET", "/nuget/package/{id}/{version}", User),
+    ("GET", "/nuget/v3/search", User),
+    ("GET", "/nuget/v3/autocomplete", User),
+    ("GET", "/nuget/v3/flat/{id}/index.json", User),
+    ("GET", "/nuget/v3/flat/{id}/{version}/{file}", User),
+    ("GET", "/nuget/v3/registration/{id}/index.json", User),
+    ("GET", "/nuget/v3/registration/{id}/{leaf}", User),
     ("GET", "/rollouts", User),
     ("POST", "/rollouts", Operator(Content)),
     ("POST", "/rollouts/preview", User),
@@ -180,6 +198,9 @@ pub fn need(method: &Method, route: &str) -> Option<Need> {
         rules.iter().find(|(verb, rule, _)| *verb == method.as_str() && *rule == path).map(|(_, _, need)| *need)
     };
     let route = if route.len() > 1 { route.trim_end_matches('/') } else { route };
+    if route == "/nuget" || route.starts_with("/nuget/") {
+        return find(API, route);
+    }
     let Some(below) = route.strip_prefix("/api").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
         return find(PAGES, route);
     };

@@ -7,6 +7,7 @@ mod broken;
 mod cloned;
 mod deploy;
 mod killed;
+mod nuget;
 mod orders;
 mod pages;
 mod transfer;

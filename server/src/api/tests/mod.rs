@@ -2,6 +2,7 @@
 
 mod hours;
 mod machines;
+mod nuget;
 mod packages;
 mod portal;
 mod rollouts;

@@ -6,6 +6,7 @@
 mod broken;
 mod cloned;
 mod deploy;
+mod faults;
 mod killed;
 mod nuget;
 mod orders;

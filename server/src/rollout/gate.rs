@@ -305,7 +305,9 @@ impl<'a> Gate<'a> {
         let set = |state, reason| (state != rollout.state).then_some(Action::SetState { state, reason });
         let is_idle = ahead.all.in_flight == 0;
         if rollout.cancel_requested_at.is_some() && !rollout.state.is_completed() {
-            return if is_idle { set(RolloutState::Cancelled, String::new()) } else { None };
+            // What was begun and not commanded waits again first, and is cancelled with the next look: the last that there is.
+            let waits = (0..rollout.machines.len()).any(|at| ahead.phase(at).kind() == PhaseKind::Waiting);
+            return if is_idle && !waits { set(RolloutState::Cancelled, String::new()) } else { None };
         }
         let failed = (0..rollout.machines.len()).any(|at| ahead.phase(at).kind().is_failure());
         // A lost machine may turn up; until it is given up, the rollout does not say how it ended.

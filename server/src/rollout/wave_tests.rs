@@ -333,3 +333,22 @@ fn a_machine_whose_disk_filled_up_since_waits_after_the_first_look() {
     assert_eq!(fleet.rollout.machines[0].attempt, 1, "from then on it is known");
     assert_eq!(fleet.rollout.count(PhaseKind::is_failure), 0);
 }
+
+#[test]
+fn a_rollout_that_is_cancelled_between_the_upload_and_the_command_leaves_nobody_waiting() {
+    let mut fleet = Fleet::new(&[Nature::Good]);
+    let step = |fleet: &mut Fleet, is_there: fn(&Rollout) -> bool| {
+        let limit = fleet.now + 60 * SECOND;
+        while !is_there(&fleet.rollout) {
+            assert!(fleet.now < limit, "{:?}", fleet.rollout);
+            fleet.turn();
+            fleet.now += SECOND / 4;
+        }
+    };
+    step(&mut fleet, |rollout| rollout.machines[0].phase.kind() == PhaseKind::Installing);
+    assert_eq!(fleet.rollout.machines[0].tried_at, None, "it is not commanded yet");
+    fleet.rollout.cancel_requested_at = Some(Timestamp(fleet.now));
+    // Nobody looks at a rollout again that is over.
+    step(&mut fleet, |rollout| rollout.state == RolloutState::Cancelled);
+    assert_eq!((fleet.phase(1), fleet.commands), (PhaseKind::Cancelled, 0));
+}

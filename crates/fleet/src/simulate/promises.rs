@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use octopus_server::rollout::plan::{hindrances, is_halted};
-use octopus_server::rollout::state::{PhaseKind, RolloutMachine};
+use octopus_server::rollout::state::{PhaseKind, RolloutMachine, RolloutState};
 
 use super::machine::Done;
 use super::world::{Place, World};
@@ -122,7 +122,7 @@ impl World {
                 PhaseKind::Upgraded if row.back.is_some() && machine.is_cloned(self.now) => true,
                 PhaseKind::Upgraded => machine.is_proven_at(target),
                 PhaseKind::FellBack => machine.version != *target,
-                PhaseKind::Waiting => why.contains_key(&row.machine),
+                PhaseKind::Waiting => rollout.state != RolloutState::Cancelled && why.contains_key(&row.machine),
                 PhaseKind::Lost => !machine.answers(self.now),
                 PhaseKind::Failed | PhaseKind::Skipped | PhaseKind::Cancelled => true,
                 // A machine that reboots all the while or is retried at the last moment may be under way.

@@ -165,7 +165,8 @@ async fn a_rollout_is_cancelled_while_checking_and_the_machine_is_as_it_was() ->
 /// The rollout is cancelled after the machine was commanded: that goes on to its end.
 async fn goes_on_to_its_end(world: &World, rollout: &Rollout, machine: &Machine) -> anyhow::Result<()> {
     let over = world.over(rollout).await?;
-    assert_eq!((over.state.as_str(), over.machine(machine.name())?.phase.as_str()), ("Cancelled", "Upgraded"));
+    let ended = (over.state.as_str(), over.machine(machine.name())?.phase.as_str());
+    assert_eq!(ended, ("Cancelled", "Upgraded"), "{over:#?}\n{}", world.log());
     assert_eq!(upgrades_commanded(machine.home())?, 1);
     world.runs(machine, &world.to).await
 }
@@ -177,6 +178,8 @@ async fn a_rollout_is_cancelled_while_installing_and_the_machine_comes_to_its_en
     let work = Work::start(&world).await?;
     let rollout = world.roll_out().await?;
     world.phase(&rollout, "one", "Installing").await?;
+    let commanded = async || Ok((upgrades_commanded(machine.home())? == 1).then_some(()));
+    wait_for("the machine to be commanded", LIMIT, commanded).await?;
     world.api.rollout_cancel(&rollout.id).await?;
     assert_eq!(work.finish(&world).await?["State"], "Success");
     goes_on_to_its_end(&world, &rollout, &machine).await

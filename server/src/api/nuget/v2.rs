@@ -194,10 +194,9 @@ async fn entries(asked: &Asked, page: &[Package]) -> Result<Vec<Entry>, ApiError
     Ok(page.iter().zip(said(&asked.app, page).await).map(entry).collect())
 }
 
-/// As OData writes moments: no zone, and never more than seven digits of a second.
+/// As OData writes moments: in UTC, and without saying so.
 fn moment(at: Timestamp) -> String {
-    let text = at.rfc3339();
-    text.trim_end_matches('Z').to_owned()
+    at.rfc3339().trim_end_matches("+00:00").to_owned()
 }
 
 /// `id:versions:framework`, joined by `|`.
@@ -240,6 +239,12 @@ mod tests {
         assert_eq!(quoted("'it''s'"), "it's");
         assert_eq!(quoted("bare"), "bare");
         assert_eq!(encoded("'a b&c'"), "'a%20b%26c'");
+    }
+
+    #[test]
+    fn a_moment_has_no_zone_and_the_feed_can_add_it() {
+        assert_eq!(moment(Timestamp(0)), "1970-01-01T00:00:00.000");
+        assert!(Timestamp::from_rfc3339(&format!("{}Z", moment(Timestamp(0)))) == Some(Timestamp(0)));
     }
 
     #[test]

@@ -27,11 +27,19 @@ impl Nuget {
         Ok(told(&command.current_dir(self.home.path()).output()?))
     }
 
-    /// The client prints lists to a terminal only: to a pipe it writes empty lines without end.
+    /// The client prints lists to a terminal only: to a pipe it writes empty lines without end. `timeout` must leave
+    /// it in the foreground, for what sets a terminal from the background is stopped; and `script` must ask the same
+    /// shell everywhere, for some shells put `timeout` in their own place, and then it has no background to go to.
     fn list(&self, arguments: &str) -> anyhow::Result<Vec<String>> {
-        let line = format!("stty cols 200; timeout {SECONDS} nuget list {arguments} -Source portal -NonInteractive");
+        let line = format!(
+            "stty cols 200; timeout --foreground {SECONDS} nuget list {arguments} -Source portal -NonInteractive"
+        );
         let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).env("HOME", self.home.path()).env("TERM", "xterm");
+        command
+            .args(["-qec", &line, "/dev/null"])
+            .env("HOME", self.home.path())
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh");
         let (well, text) = told(&command.current_dir(self.home.path()).output()?);
         anyhow::ensure!(well, "nuget list: {text}");
         // What moves the cursor and sets colours may stand before and behind.

@@ -83,6 +83,9 @@ pub enum SkipReason {
     },
     /// In an undo: nobody knows what it ran before.
     NoRecord,
+    /// In an undo: its command came to nothing, a machine with its identity runs what is to be taken back all the same, and
+    /// there are two of these.
+    Cloned,
     /// Somebody else brought it to another version after it was commanded.
     Overtaken {
         /// What it runs.
@@ -109,6 +112,7 @@ impl SkipReason {
             Self::Deleted => "Deleted",
             Self::Changed { .. } => "Changed",
             Self::NoRecord => "NoRecord",
+            Self::Cloned => "Cloned",
             Self::Overtaken { .. } => "Overtaken",
             Self::NoPackage { .. } => "NoPackage",
         }
@@ -138,6 +142,9 @@ impl SkipReason {
                 format!("it runs {version} by now, and not {brought}, which is to be taken back")
             }
             Self::NoRecord => "what it ran before is not on record".to_owned(),
+            Self::Cloned => {
+                "two machines answer with its identity, so nobody knows whether this one was changed".to_owned()
+            }
             Self::Overtaken { version } => format!(
                 "it runs {version}, which this rollout did not ask for: another portal or a person brought it there \
                  meanwhile"

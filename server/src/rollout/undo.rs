@@ -49,8 +49,7 @@ impl UndoPlan {
     pub fn of(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, is_there: impl Fn(MachineId) -> bool) -> Self {
         let there = rollout.machines.iter().filter(|machine| is_there(machine.machine));
         let way = |machine: &RolloutMachine| {
-            let reported = facts.get(&machine.machine).and_then(|facts| facts.report.as_ref());
-            let way = way_back(machine, &rollout.target, reported.map(|report| &report.version))?;
+            let way = way_back(machine, &rollout.target, facts.get(&machine.machine))?;
             Some((machine.machine, machine.name.clone(), way))
         };
         Self { machines: there.filter_map(way).collect() }
@@ -86,21 +85,25 @@ impl UndoPlan {
 /// Names of machines that are left out which a sentence lists. The page of the undo lists them all.
 const NAMES_MAX: usize = 5;
 
-/// What an undo does with a machine of a rollout to `target` that reported `runs`; `None` where the rollout did not change
-/// it.
-fn way_back(machine: &RolloutMachine, target: &Version, runs: Option<&Version>) -> Option<WayBack> {
+/// What an undo does with a machine of a rollout to `target`; `None` where the rollout did not change it.
+fn way_back(machine: &RolloutMachine, target: &Version, facts: Option<&Facts>) -> Option<WayBack> {
     let kind = machine.phase.kind();
     let from = machine.target(target);
     let Some(to) = machine.previous.clone() else {
         return (kind == PhaseKind::Upgraded).then_some(WayBack::Stays(SkipReason::NoRecord));
     };
     let goes = || Some(WayBack::Goes(Return { from: from.clone(), to: to.clone() }));
+    let runs = facts.and_then(|facts| facts.report.as_ref()).map(|report| &report.version);
+    let is_cloned = facts.is_some_and(|facts| facts.instances.is_cloned());
     // What became of the command is not known yet. It is looked at when that rollout has done with it.
     let is_open = kind.is_in_flight() || kind == PhaseKind::Lost;
     match runs {
         _ if is_open => goes(),
         // Suction Cup brought it back already.
         _ if kind == PhaseKind::FellBack => None,
+        Some(version) if version == from && is_cloned && kind != PhaseKind::Upgraded => {
+            Some(WayBack::Stays(SkipReason::Cloned))
+        }
         Some(version) if version == from => goes(),
         Some(version) if kind == PhaseKind::Upgraded => {
             let (version, brought) = (version.to_string(), from.to_string());

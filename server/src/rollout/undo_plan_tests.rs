@@ -130,14 +130,21 @@ fn a_replayed_end_or_a_late_answer_moves_no_machine_twice() {
 }
 
 fn undone(phase: Phase, previous: Option<Version>, runs: Option<Version>) -> Option<WayBack> {
+    undone_where(Instances::default(), phase, previous, runs)
+}
+
+fn undone_where(
+    instances: Instances,
+    phase: Phase,
+    previous: Option<Version>,
+    runs: Option<Version>,
+) -> Option<WayBack> {
     let mut fleet = Fleet::new(&[Nature::Good]);
     (fleet.rollout.machines[0].phase, fleet.rollout.machines[0].previous) = (phase, previous);
     let report = runs.map(|version| fleet.report(version, "a", Vec::new()));
     let (tried_at, contact) = (Timestamp(0), Contact::Answered);
-    let facts = HashMap::from([(
-        MachineId(1),
-        Facts { tried_at, contact, contact_since: tried_at, report, instances: Instances::default() },
-    )]);
+    let facts =
+        HashMap::from([(MachineId(1), Facts { tried_at, contact, contact_since: tried_at, report, instances })]);
     let mut plan = UndoPlan::of(&fleet.rollout, &facts, |_| true);
     assert_eq!(UndoPlan::of(&fleet.rollout, &facts, |_| false), UndoPlan::default());
     plan.machines.pop().map(|(.., way)| way)
@@ -173,4 +180,25 @@ fn exactly_the_machines_that_the_rollout_changed_go_back() {
     for phase in [Phase::Waiting(WaitReason::Turn), Phase::Checking, Phase::Uploading, Phase::Cancelled] {
         assert_eq!(undone(phase, None, is.clone()), None);
     }
+}
+
+/// Two machines that answer in turn.
+fn two_machines() -> Instances {
+    let mut instances = Instances::default();
+    for at in 1..5 {
+        let (before, instance) = if at % 2 == 0 { ("b", "a") } else { ("a", "b") };
+        let answer = Answer { instance, hostname: "web", asked_at: Timestamp(at) };
+        instances = instances.after(Some((before, "web")), answer, Timestamp(at));
+    }
+    instances
+}
+
+#[test]
+fn a_copy_that_runs_what_is_to_be_taken_back_does_not_say_that_the_machine_was_changed() {
+    let was = |phase| undone_where(two_machines(), phase, Some(old()), Some(target()));
+    let cloned = Some(WayBack::Stays(SkipReason::Cloned));
+    assert_eq!(was(Phase::Failed { reason: "why".into() }), cloned);
+    assert_eq!(was(Phase::Waiting(WaitReason::Interrupted { reason: "why".into() })), cloned);
+    let goes = Some(WayBack::Goes(Return { from: target(), to: old() }));
+    assert_eq!(was(Phase::Upgraded), goes, "it goes back as soon as there is one of it");
 }

@@ -61,6 +61,8 @@ pub enum Why {
         target: Version,
         /// What keeps it from beginning; `None` where it begins at once.
         hindrance: Option<Hindrance>,
+        /// Since when it has been silent, where that is not what keeps it: it may not be there when its turn comes.
+        silent_since: Option<Timestamp>,
     },
     /// A rollout lost it, and it was not heard of since.
     Lost {
@@ -182,7 +184,9 @@ fn in_rollout(known: &Known<'_>, place: &Place) -> Option<Why> {
                 Hindrance::FailedBefore { reason } => Hindrance::FailedBefore { reason: short(&reason) },
                 other => other,
             });
-            Some(Why::Waiting { rollout, target, hindrance })
+            let is_told = matches!(hindrance, Some(Hindrance::Offline { .. }));
+            let silent_since = silence(known.facts).filter(|_| !is_told).map(|(since, _)| since);
+            Some(Why::Waiting { rollout, target, hindrance, silent_since })
         }
         PhaseKind::Lost if !heard_since => Some(Why::Lost { rollout, reason: short(&place.machine.phase.reason()) }),
         phase if phase.is_in_flight() => Some(Why::Upgrading { rollout, target, phase }),
@@ -291,11 +295,12 @@ impl fmt::Display for Why {
             Self::Upgrading { rollout, target, phase } => {
                 write!(f, "{rollout} is bringing it to {target}: {}", doing(*phase))
             }
-            Self::Waiting { rollout, target, hindrance: Some(hindrance) } => {
-                write!(f, "{rollout} is to bring it to {target}, and {hindrance}")
-            }
-            Self::Waiting { rollout, target, hindrance: None } => {
-                write!(f, "{rollout} is to bring it to {target}, and begins with it now")
+            Self::Waiting { rollout, target, hindrance, silent_since } => {
+                match hindrance {
+                    Some(hindrance) => write!(f, "{rollout} is to bring it to {target}, and {hindrance}")?,
+                    None => write!(f, "{rollout} is to bring it to {target}, and begins with it now")?,
+                }
+                silent_since.map_or(Ok(()), |since| write!(f, "; it cannot be reached since {}", since.minutes()))
             }
             Self::Lost { rollout, reason } => write!(f, "{rollout} lost it, and it was not heard of since: {reason}"),
             Self::UpToDate { version, silent_since: None } => {

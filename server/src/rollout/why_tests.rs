@@ -180,6 +180,26 @@ fn every_state_has_its_sentence() {
             "Rollouts-7 is to bring it to 2.0.0, and one machine goes first",
             Case { place: turn(), hindrance: Some(Hindrance::OneFirst), ..case() },
         ),
+        (
+            "Waiting",
+            "and one machine goes first, and that is not proven yet; it cannot be reached since 2026-11-23 10:00 UTC",
+            Case {
+                place: turn(),
+                hindrance: Some(Hindrance::OneFirst),
+                facts: facts(silent(), Some(report(v(1)))),
+                ..case()
+            },
+        ),
+        (
+            "Waiting",
+            "Rollouts-7 is to bring it to 2.0.0, and it cannot be reached: no route",
+            Case {
+                place: turn(),
+                hindrance: Some(Hindrance::Offline { reason: "no route".into() }),
+                facts: facts(silent(), Some(report(v(1)))),
+                ..case()
+            },
+        ),
         ("Lost", "Rollouts-7 lost it", Case { place: lost(Timestamp(NOW.0 + 1)), ..case() }),
         ("Available", "nobody asked", Case { place: lost(NOW), ..case() }),
         ("Failed", "Rollouts-7 failed with it, and nobody tried again: no room", Case { place: failed, ..case() }),
@@ -192,6 +212,7 @@ fn every_state_has_its_sentence() {
         assert_eq!(why.code(), code, "{why}");
         assert!(why.to_string().contains(words), "{code}: {why}");
         assert!(!why.to_string().contains("panicked"), "{why}");
+        assert!(why.to_string().matches("cannot be reached").count() <= 1, "{why}");
     }
 }
 

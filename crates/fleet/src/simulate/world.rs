@@ -23,11 +23,12 @@ use super::machine::{Machine, Order, SECOND};
 use super::people::ticket_of;
 use super::seed::{new_rollout, some_machines};
 
-/// How long a rollout is watched. Longer than every machine's trouble, every deadline and every soak together.
-const WATCHED: i64 = 4 * 3600 * SECOND;
+/// How long a rollout is watched. Longer than every machine's trouble, every deadline and every soak together, and a minute
+/// longer than the hours in which windows open, so that what waits for one is not judged in the second in which it opens.
+const WATCHED: i64 = (4 * 3600 + 60) * SECOND;
 
 /// How long people do things. What they begin has time to end.
-pub(super) const PEOPLE_UNTIL: i64 = WATCHED / 2;
+pub(super) const PEOPLE_UNTIL: i64 = 2 * 3600 * SECOND;
 
 /// Machines of a fleet where nothing else is said: fewer than this.
 const FEW_MAX: i64 = 40;

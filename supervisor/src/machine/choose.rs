@@ -207,7 +207,6 @@ impl Machine {
         self.looks = self.looks.saturating_add(1);
         let again = self.looks.is_power_of_two() || self.looks.is_multiple_of(BUNDLE_LOOKS_MAX);
         let before = if again { Before::NoVersion } else { Before::Nothing };
-        let attempt = Attempt { failures: attempt.failures.saturating_add(1), ..attempt };
         State::Waiting { until: now.saturating_add(NO_VERSION_POLL), before, attempt }
     }
 

@@ -333,10 +333,24 @@ fn with_no_version_the_first_that_appears_is_launched() {
     let mut world = World::new([]);
     world.run(3_600 * SECOND);
     assert!(world.steps <= 2 * 3_600, "less than one wake-up in a second");
-    assert!(world.log.len() <= 12, "{:?}", world.log);
+    let told = world.log.iter().filter(|line| line.contains("no version that can be run")).count();
+    assert_eq!(told, 11, "at the first look, the second, the fourth and so on: {:?}", world.log);
+    assert_eq!(world.log.len(), told, "{:?}", world.log);
     world.disk.push(unproven("1.0.0"));
     world.run(3_603 * SECOND);
     assert_eq!(world.started(), ["1.0.0"]);
+}
+
+#[test]
+fn looks_that_found_nothing_use_up_no_patience_with_a_program_that_is_open_for_writing() {
+    let mut world = World::new([]).program("2.0.0", Program::Refuses(Fault::Busy));
+    world.run(3_570 * SECOND);
+    world.disk = vec![proven("1.0.0"), unproven("2.0.0")];
+    world.run(3_573 * SECOND);
+    assert_eq!(world.started(), Vec::<&str>::new());
+    world.programs.clear();
+    world.run(3_575 * SECOND);
+    assert_eq!(world.started(), ["2.0.0"]);
 }
 
 #[test]

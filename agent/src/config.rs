@@ -27,6 +27,9 @@ const LOG_LEVEL: &str = "OCTOPUS_TENTACLE_LOG";
 /// An API key of the portal, for `register`. Never given to scripts.
 pub const API_KEY: &str = "OCTOPUS_API_KEY";
 
+/// A registration key of the portal, for `register`. Never given to scripts.
+pub const REGISTRATION_KEY: &str = "OCTOPUS_REGISTRATION_KEY";
+
 const SELF_PROVE: Duration = Duration::from_secs(60);
 const WATCH: Duration = Duration::from_secs(60);
 
@@ -96,7 +99,10 @@ pub struct Install {
 
 /// `tentacle register`
 #[derive(Debug, Args)]
-#[command(after_help = "The API key is read from the environment variable OCTOPUS_API_KEY or from --api-key-file.")]
+#[command(
+    after_help = "Who may add machines shows the portal a key: a registration key, which the portal makes under Add \
+                  machine, or an API key from the environment variable OCTOPUS_API_KEY or from --api-key-file."
+)]
 pub struct Register {
     /// The portal's address, such as https://octopus.example.com
     #[arg(long, value_name = "URL")]
@@ -104,11 +110,19 @@ pub struct Register {
     /// The portal's thumbprint, as the portal shows it
     #[arg(long, value_name = "THUMBPRINT")]
     pub server_thumbprint: Option<Thumbprint>,
-    /// An environment of the machine; may be given again
-    #[arg(long = "environment", value_name = "NAME", required = true)]
+    /// A registration key: adds this machine to the key's environments, with the key's roles
+    #[arg(long, value_name = "KEY", env = REGISTRATION_KEY, hide_env_values = true)]
+    pub registration_key: Option<String>,
+    /// An environment of the machine; may be given again. A registration key has its own
+    #[arg(
+        long = "environment",
+        value_name = "NAME",
+        required_unless_present = "registration_key",
+        conflicts_with = "registration_key"
+    )]
     pub environments: Vec<EnvironmentName>,
-    /// A role of the machine; may be given again
-    #[arg(long = "role", value_name = "ROLE")]
+    /// A role of the machine; may be given again. A registration key has its own
+    #[arg(long = "role", value_name = "ROLE", conflicts_with = "registration_key")]
     pub roles: Vec<String>,
     /// The machine's name in the portal [default: the host name]
     #[arg(long)]
@@ -117,7 +131,7 @@ pub struct Register {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub address: Option<String>,
     /// A file that holds the API key, or - for the standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "registration_key")]
     pub api_key_file: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help text of the flattened option")]

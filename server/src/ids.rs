@@ -61,6 +61,7 @@ macro_rules! id {
 id!(/** A space. */ SpaceId, "Spaces");
 id!(/** A user. */ UserId, "Users");
 id!(/** An API key. */ ApiKeyId, "ApiKeys");
+id!(/** A registration key. */ RegistrationKeyId, "RegistrationKeys");
 id!(/** An environment. */ EnvironmentId, "Environments");
 id!(/** A machine. */ MachineId, "Machines");
 id!(/** A task. */ TaskId, "ServerTasks");

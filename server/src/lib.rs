@@ -22,6 +22,7 @@ pub mod listen;
 pub mod live;
 pub mod model;
 pub mod pages;
+pub mod registration;
 pub mod rollout;
 pub mod routes;
 pub mod run;

@@ -11,14 +11,14 @@ use tower_sessions::Session;
 
 use super::*;
 use crate::auth::rules::{Concern, Need, every, need};
-use crate::auth::{Sessions, api_key_create, login, password_set};
+use crate::auth::{Grant, Principal, Sessions, Via, api_key_create, login, password_set, registration_key_create};
 use crate::bundle::BundledPackage;
 use crate::clock::Timestamp;
 use crate::db::environments::environment_insert;
 use crate::db::facts::facts_put;
 use crate::db::machines::machine_insert;
 use crate::db::users::user_insert;
-use crate::ids::{EnvironmentId, SpaceId};
+use crate::ids::{EnvironmentId, SpaceId, UserId};
 use crate::model::{Contact, Facts, Instances, NewEnvironment, NewMachine, Reach, Role, Scope};
 use crate::rollout::calendar::{FreezePeriod, FreezeScope};
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
@@ -102,6 +102,11 @@ async fn furnished() -> (TestApp, Vec<EnvironmentId>) {
     let period = FreezePeriod { scope, from: app.now(), until, reason: "x".into() };
     freeze_add(&app, SpaceId::DEFAULT, "x", period).await.unwrap();
     task_create_health(&app, SpaceId::DEFAULT, "x", &Selection::Machines(vec![machine]), None).await.unwrap();
+    let (user, username) = (UserId(1), "admin".to_owned());
+    let admin = Principal { user, username, role: Role::Administrator, via: Via::Session };
+    let life = Duration::from_secs(60);
+    let grant = Grant { environments: vec![ids[0]], roles: Vec::new(), machines: 1, life };
+    registration_key_create(&app, SpaceId::DEFAULT, &admin, &grant).await.unwrap();
     (app, ids)
 }
 
@@ -133,6 +138,7 @@ async fn is_let_in(router: &Router, path: &str, method: &Method, person: Option<
         "rollouts" => "Rollouts-1",
         "freezes" => "Freezes-1",
         "tasks" => "ServerTasks-2",
+        "registration-keys" => "RegistrationKeys-1",
         _ => "Users-1",
     };
     let address = path.replace("{id}", id).replace("{space}", "Spaces-1").replace("{*path}", "x");
@@ -171,16 +177,25 @@ async fn every_role_is_let_into_its_routes_and_into_no_others() {
         let stranger = is_let_in(&router, path, method, None).await;
         let expected = match need {
             Need::Nobody => Ok(()),
+            Need::RegistrationKey => Err(StatusCode::UNAUTHORIZED),
             // The stream says it itself.
             _ if path == "/events" => Ok(()),
             _ if error::is_api(path) => Err(StatusCode::UNAUTHORIZED),
             _ => Err(StatusCode::SEE_OTHER),
         };
         assert_eq!(stranger, expected, "a stranger: {method} {path}");
+        if need == Need::RegistrationKey {
+            // Not even an administrator: the test of registration keys lets their bearers in.
+            for (who, person) in &people {
+                let answer = is_let_in(&router, path, method, Some(person)).await;
+                assert_eq!(answer, Err(StatusCode::UNAUTHORIZED), "{who}: {method} {path}");
+            }
+            continue;
+        }
         for (who, person) in &people {
             let may = match (need, *who) {
                 (Need::Nobody | Need::User, _) | (_, "administrator") => true,
-                (Need::Administrator, _) | (_, "viewer") => false,
+                (Need::Administrator | Need::RegistrationKey, _) | (_, "viewer") => false,
                 (Need::Operator(_), "operator") => true,
                 (Need::Operator(concern), "operator of A") => concern != Concern::Everything,
                 (Need::Operator(concern), _) => concern == Concern::Content,

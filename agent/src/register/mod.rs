@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use contract::{Home, Thumbprint};
 use octopus_proto::tls::Identity;
-use portal::{COMPARE, Machine, NewEndpoint, NewMachine, Portal};
+use portal::{Applicant, COMPARE, Key, Machine, NewEndpoint, NewMachine, Portal, Registered};
 
 use crate::config::{self, HomeOption, Settings, variable};
 use crate::{sys, trust};
@@ -44,9 +44,12 @@ async fn register_async(options: config::Register) -> anyhow::Result<ExitCode> {
     let home = options.home.home()?;
     let settings = Settings::load(&home.config())?;
     let thumbprint = identity(&home)?.thumbprint();
-    let portal =
-        Portal::open(&options.server, options.server_thumbprint, api_key(options.api_key_file.as_deref())?).await?;
-    let server = portal.thumbprint().await?;
+    let key = key(&options)?;
+    let portal = Portal::open(&options.server, options.server_thumbprint, &key).await?;
+    let server = match key {
+        Key::Api(_) => portal.thumbprint().await?,
+        Key::Registration(_) => portal.thumbprint_for_applicants().await?,
+    };
     if let Some(expected) = options.server_thumbprint {
         ensure!(
             server == expected,
@@ -66,23 +69,22 @@ async fn register_async(options: config::Register) -> anyhow::Result<ExitCode> {
 
     // Trust first: the portal looks at a new machine at once.
     let undo = trust_portal(&home, &settings, server)?;
-    let registered = match portal.machine_with(&thumbprint).await {
-        Ok(None) => {
+    let added = match key {
+        Key::Registration(_) => portal.apply(&Applicant { name, uri: uri.clone(), thumbprint }).await,
+        Key::Api(_) => {
             let endpoint = NewEndpoint { communication_style: "TentaclePassive", uri: uri.clone(), thumbprint };
-            portal.add_machine(&NewMachine { name, environment_ids, roles: options.roles, endpoint }).await.map(Some)
+            add(&portal, &NewMachine { name, environment_ids, roles: options.roles, endpoint }).await
         }
-        Ok(Some(Machine { id, name })) => {
-            println!(
-                "This machine is registered already as {name} ({id}); its environments and roles are left as they are"
-            );
-            Ok(None)
-        }
-        Err(error) => Err(error),
     };
-    match registered {
-        Ok(added) => {
-            if let Some(Machine { id, name }) = added {
+    match added {
+        Ok(Registered { machine: Machine { id, name }, is_new }) => {
+            if is_new {
                 println!("Registered {name} ({id}) at {uri} with the thumbprint {thumbprint}");
+            } else {
+                println!(
+                    "This machine is registered already as {name} ({id}); its environments and roles are left as they \
+                     are"
+                );
             }
             println!("This Tentacle trusts the portal {server}");
             Ok(ExitCode::SUCCESS)
@@ -94,6 +96,22 @@ async fn register_async(options: config::Register) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Adds the machine, if the portal knows none with its thumbprint.
+async fn add(portal: &Portal, new: &NewMachine) -> anyhow::Result<Registered> {
+    match portal.machine_with(&new.endpoint.thumbprint).await? {
+        Some(machine) => Ok(Registered { machine, is_new: false }),
+        None => Ok(Registered { machine: portal.add_machine(new).await?, is_new: true }),
+    }
+}
+
+fn key(options: &config::Register) -> anyhow::Result<Key> {
+    match options.registration_key.as_deref().map(str::trim) {
+        Some("") => bail!("the registration key is empty"),
+        Some(key) => Ok(Key::Registration(key.to_owned())),
+        None => api_key(options.api_key_file.as_deref()).map(Key::Api),
+    }
+}
+
 fn api_key(file: Option<&Path>) -> anyhow::Result<String> {
     let mut key = String::new();
     match file {
@@ -101,7 +119,8 @@ fn api_key(file: Option<&Path>) -> anyhow::Result<String> {
         Some(path) => fs::File::open(path).and_then(|file| file.take(API_KEY_MAX).read_to_string(&mut key)).map(drop),
         None => {
             key = variable(config::API_KEY).context(
-                "there is no API key: set the environment variable OCTOPUS_API_KEY, or give a file with --api-key-file",
+                "there is no key: give a registration key with --registration-key, or an API key with the environment \
+                 variable OCTOPUS_API_KEY or with --api-key-file",
             )?;
             Ok(())
         }

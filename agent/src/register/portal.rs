@@ -24,7 +24,7 @@ const ENVIRONMENTS_NAMED: usize = 100;
 pub(super) const COMPARE: &str = "Compare it with the thumbprint that octopus-server prints at its start. If it is the \
      one shown, give that one; if it is not, somebody else answers at this address: do not register";
 
-/// A portal that was reached, over a connection that is safe to send the API key through.
+/// A portal that was reached, over a connection that is safe to send a key through.
 pub(super) struct Portal {
     client: Client,
     base: Url,
@@ -54,6 +54,40 @@ struct Certificate {
 struct Failure {
     error_message: String,
     errors: Vec<String>,
+}
+
+/// What is shown to the portal.
+pub(super) enum Key {
+    /// It stands for a user.
+    Api(String),
+    /// It stands for nobody, and adds machines to its own environments.
+    Registration(String),
+}
+
+/// What a registration key allows.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Allowed {
+    portal_thumbprint: String,
+}
+
+/// A machine as it makes itself known by a registration key.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Applicant {
+    pub(super) name: String,
+    pub(super) uri: String,
+    #[serde(serialize_with = "write_thumbprint")]
+    pub(super) thumbprint: Thumbprint,
+}
+
+/// What became of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Registered {
+    #[serde(flatten)]
+    pub(super) machine: Machine,
+    pub(super) is_new: bool,
 }
 
 /// A machine of the portal.
@@ -112,17 +146,21 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 impl Portal {
     /// Reaches the portal over a connection that is pinned, publicly valid, or does not leave this machine.
-    pub(super) async fn open(server: &Url, pinned: Option<Thumbprint>, api_key: String) -> anyhow::Result<Self> {
+    pub(super) async fn open(server: &Url, pinned: Option<Thumbprint>, key: &Key) -> anyhow::Result<Self> {
         let mut base = server.clone();
         base.set_path(&format!("{}/", server.path().trim_end_matches('/')));
         let mut headers = HeaderMap::new();
-        let mut key = HeaderValue::try_from(api_key).context("the API key holds characters that no API key has")?;
-        key.set_sensitive(true);
-        headers.insert("X-Octopus-ApiKey", key);
+        let (header, text) = match key {
+            Key::Api(text) => ("X-Octopus-ApiKey", text),
+            Key::Registration(text) => ("X-Octopus-RegistrationKey", text),
+        };
+        let mut value = HeaderValue::try_from(text).context("the key holds characters that no key has")?;
+        value.set_sensitive(true);
+        headers.insert(header, value);
         let builder = || Client::builder().timeout(REQUEST_MAX).default_headers(headers.clone());
         let loopback = is_loopback(server);
         if server.scheme() == "http" && !loopback {
-            bail!("{server} is not encrypted, and the API key would be seen by others: use https");
+            bail!("{server} is not encrypted, and the key would be seen by others: use https");
         }
         let (safe, shown) = match (pinned, loopback) {
             (None, false) => (builder(), None),
@@ -199,6 +237,18 @@ impl Portal {
     pub(super) async fn add_machine(&self, machine: &NewMachine) -> anyhow::Result<Machine> {
         let url = self.base.join("api/machines")?;
         self.send(self.client.post(url.clone()).json(machine), &url).await
+    }
+
+    /// The identity that the portal shows to Tentacles, as the bearer of a registration key may ask for it.
+    pub(super) async fn thumbprint_for_applicants(&self) -> anyhow::Result<Thumbprint> {
+        let allowed: Allowed = self.get("api/registration", &[]).await?;
+        allowed.portal_thumbprint.parse().context("the portal's thumbprint cannot be read")
+    }
+
+    /// Adds this machine by a registration key.
+    pub(super) async fn apply(&self, applicant: &Applicant) -> anyhow::Result<Registered> {
+        let url = self.base.join("api/registration")?;
+        self.send(self.client.post(url.clone()).json(applicant), &url).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {

@@ -14,6 +14,7 @@ mod machines;
 pub mod nuget;
 mod packages;
 mod page;
+mod registration;
 mod rollouts;
 mod spaces;
 mod task_details;
@@ -31,6 +32,7 @@ use crate::ids::SpaceId;
 pub fn router() -> Router<App> {
     Router::new()
         .merge(spaces::routes())
+        .merge(registration::routes())
         .merge(of_a_space())
         .nest("/{space}", of_a_space())
         .nest("/spaces/{space}", of_a_space())

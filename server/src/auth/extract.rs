@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use tower_sessions::Session;
 
-use super::{LoginError, Principal, Via, api_key, session};
+use super::{Bearer, LoginError, Principal, Via, api_key, session};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::model::Scope;
@@ -64,6 +64,15 @@ impl FromRequestParts<App> for ApiUser {
             ));
         }
         Ok(Self(principal))
+    }
+}
+
+impl FromRequestParts<App> for Bearer {
+    type Rejection = ApiError;
+
+    /// The guard found them out. Where it did not, nobody is let in.
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(ApiError::unauthorized)
     }
 }
 

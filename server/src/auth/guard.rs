@@ -2,20 +2,21 @@
 //! the role of who asks. A route without a rule is closed.
 
 use axum::RequestPartsExt as _;
-use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::request::Parts;
 
 use super::Principal;
-use super::extract::{principal_of, to_login};
+use super::extract::{Peer, principal_of, to_login};
+use super::registration_key::bearer;
 use super::rules::{Concern, Need, may_try, need};
 use crate::app::App;
 use crate::db::environments::environment_list;
 use crate::db::reach::{
-    environments_around, environments_of_freeze, environments_of_machines, environments_of_rollout,
-    environments_of_task,
+    environments_around, environments_of_freeze, environments_of_machines, environments_of_registration_key,
+    environments_of_rollout, environments_of_task,
 };
 use crate::db::{Connection, DbError};
 use crate::error::{self, ApiError};
@@ -41,7 +42,13 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
     };
     let (mut parts, body) = request.into_parts();
     let is_api = error::is_api(route.as_str());
-    if need != Need::Nobody {
+    if need == Need::RegistrationKey {
+        let Ok(Peer(peer)) = Peer::from_request_parts(&mut parts, &app).await;
+        match bearer(&app, &parts.headers, peer).await {
+            Ok(bearer) => drop(parts.extensions.insert(bearer)),
+            Err(error) => return error.into_response(),
+        }
+    } else if need != Need::Nobody {
         let who = match principal_of(&mut parts, &app, is_api).await {
             Ok(Some(who)) => who,
             // The script of a page tells the answers of its stream apart, and follows no redirect.
@@ -63,14 +70,14 @@ async fn allowed(app: &App, who: &Principal, need: Need, parts: &mut Parts) -> R
     if !may_try(&who.role, need) {
         return Err(ApiError::forbidden(match need {
             Need::Administrator => "Only an administrator may do this.",
-            Need::Nobody | Need::User | Need::Operator(_) => VIEWERS_LOOK,
+            Need::Nobody | Need::User | Need::Operator(_) | Need::RegistrationKey => VIEWERS_LOOK,
         }));
     }
     let (Need::Operator(concern), Role::Operator(Reach::Only(_))) = (need, &who.role) else { return Ok(()) };
     let environments = match concern {
         Concern::Content => return Ok(()),
         Concern::Everything => return Err(ApiError::forbidden(ELSEWHERE)),
-        Concern::Machine | Concern::Environment | Concern::Rollout | Concern::Task | Concern::Freeze => {
+        Concern::Machine | Concern::Environment | Concern::Rollout | Concern::Task | Concern::Freeze | Concern::Key => {
             let params = parts.extract::<RawPathParams>().await;
             let id = params.ok().and_then(|params| params.iter().find(|(name, _)| *name == "id").map(own));
             concerned(&mut *app.db.read().await?, concern, &id.unwrap_or_default()).await?
@@ -102,6 +109,10 @@ async fn concerned(conn: &mut Connection, concern: Concern, id: &str) -> Result<
         },
         Concern::Freeze => match id.parse() {
             Ok(id) => environments_of_freeze(conn, id).await,
+            Err(_) => Ok(Vec::new()),
+        },
+        Concern::Key => match id.parse() {
+            Ok(id) => environments_of_registration_key(conn, id).await,
             Err(_) => Ok(Vec::new()),
         },
         Concern::Everything | Concern::Content => Ok(Vec::new()),

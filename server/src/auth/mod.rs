@@ -6,6 +6,7 @@ mod guard;
 mod limit;
 mod password;
 mod random;
+mod registration_key;
 pub mod rules;
 mod session;
 mod setup;
@@ -15,6 +16,7 @@ pub use extract::{ApiUser, PageUser, Peer, safe_next};
 pub use guard::{guard, operates};
 pub use limit::LoginLimiter;
 pub use password::{PASSWORD_MIN, PasswordError, password_is, password_set};
+pub use registration_key::{Bearer, Grant, KEY_LIFE_MAX, KEY_MACHINES_MAX, registration_key_create};
 pub use session::{
     LoginError, Sessions, login, logout, password_change, session_ended, session_layer, sessions_end_all,
 };

@@ -16,6 +16,8 @@ pub enum Need {
     Operator(Concern),
     /// An administrator.
     Administrator,
+    /// The bearer of a registration key that works, and nobody else: neither a session nor an API key will do.
+    RegistrationKey,
 }
 
 /// What tells the environments that a request concerns.
@@ -31,14 +33,16 @@ pub enum Concern {
     Task,
     /// The freeze in its path.
     Freeze,
+    /// The registration key in its path: the environments that its machines come into.
+    Key,
     /// Every environment there is.
     Everything,
     /// What it holds. Its handler asks [`super::operates`] once that is read; before, an operator of anything will do.
     Content,
 }
 
-use Concern::{Content, Environment, Everything, Freeze, Machine, Rollout, Task};
-use Need::{Administrator, Nobody, Operator, User};
+use Concern::{Content, Environment, Everything, Freeze, Key, Machine, Rollout, Task};
+use Need::{Administrator, Nobody, Operator, RegistrationKey, User};
 
 /// Method, route and need of what pages ask.
 const PAGES: &[(&str, &str, Need)] = &[
@@ -67,6 +71,10 @@ const PAGES: &[(&str, &str, Need)] = &[
     ("POST", "/machines/discover", Operator(Content)),
     ("POST", "/machines/selected", Operator(Content)),
     ("POST", "/machines/selected/do", Operator(Content)),
+    ("GET", "/registration-keys", Operator(Content)),
+    ("POST", "/registration-keys", Operator(Content)),
+    ("GET", "/registration-keys/{id}", Operator(Content)),
+    ("POST", "/registration-keys/{id}/revoke", Operator(Key)),
     ("GET", "/machines/{id}", User),
     ("GET", "/machines/{id}/edit", Operator(Machine)),
     ("POST", "/machines/{id}/edit", Operator(Machine)),
@@ -144,6 +152,8 @@ const API: &[(&str, &str, Need)] = &[
     ("DELETE", "/machines/{id}/hold", Operator(Machine)),
     ("DELETE", "/machines/{id}/clone", Operator(Machine)),
     ("GET", "/machineroles/all", User),
+    ("GET", "/registration", RegistrationKey),
+    ("POST", "/registration", RegistrationKey),
     ("GET", "/tasks", User),
     ("POST", "/tasks", Operator(Content)),
     ("GET", "/tasks/taskTypes", User),
@@ -215,6 +225,7 @@ pub fn may_try(role: &Role, need: Need) -> bool {
         Nobody | User => true,
         Operator(_) => matches!(role, Role::Operator(_) | Role::Administrator),
         Administrator => *role == Role::Administrator,
+        RegistrationKey => false,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod packages;
 pub mod places;
 pub mod policies;
 pub mod reach;
+pub mod registration_keys;
 pub mod rollout_events;
 pub mod rollout_search;
 pub mod rollout_waves;

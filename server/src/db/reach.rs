@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::AssertSqlSafe;
 
 use super::{Connection, DbError, NAMED_MAX, places};
-use crate::ids::{EnvironmentId, FreezeId, MachineId, RolloutId, TaskId};
+use crate::ids::{EnvironmentId, FreezeId, MachineId, RegistrationKeyId, RolloutId, TaskId};
 
 /// The environments of some machines.
 pub async fn environments_of_machines(
@@ -64,5 +64,14 @@ pub async fn environments_of_freeze(conn: &mut Connection, id: FreezeId) -> Resu
     let sql = "SELECT environment_id FROM freeze_environments WHERE freeze_id = $1
                UNION SELECT e.id FROM environments e JOIN freezes f ON f.space_id = e.space_id
                WHERE f.id = $1 AND f.is_for_all = TRUE";
+    Ok(sqlx::query_scalar(sql).bind(id).fetch_all(conn).await?)
+}
+
+/// The environments that the machines of a registration key come into.
+pub async fn environments_of_registration_key(
+    conn: &mut Connection,
+    id: RegistrationKeyId,
+) -> Result<Vec<EnvironmentId>, DbError> {
+    let sql = "SELECT environment_id FROM registration_key_environments WHERE key_id = $1";
     Ok(sqlx::query_scalar(sql).bind(id).fetch_all(conn).await?)
 }

@@ -8,6 +8,7 @@ pub mod fact;
 pub mod instances;
 pub mod machine;
 pub mod package;
+pub mod registration;
 pub mod task;
 pub mod user;
 
@@ -17,5 +18,6 @@ pub use fact::{Contact, Facts, Health, InstalledVersion, Report, RunningWork, Ve
 pub use instances::{Answer, Instances};
 pub use machine::{Address, Machine, NewMachine};
 pub use package::{NewPackage, Package};
+pub use registration::{KeyState, KeyUse, RegistrationKey, UseOutcome};
 pub use task::{LogCategory, LogEntry, MachineTask, MachineTaskState, NewTask, Task, TaskState};
 pub use user::{ApiKey, Reach, Role, Scope, User};

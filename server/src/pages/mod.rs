@@ -10,6 +10,7 @@ pub mod live;
 pub mod login;
 pub mod machines;
 pub mod packages;
+pub mod registration;
 pub mod rollouts;
 pub mod settings;
 pub mod shell;
@@ -34,6 +35,7 @@ pub fn router() -> Router<App> {
         .merge(login::router())
         .merge(environments::router())
         .merge(machines::router())
+        .merge(registration::router())
         .merge(upgrade::router())
         .merge(rollouts::router())
         .merge(packages::router())

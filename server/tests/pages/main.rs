@@ -8,6 +8,7 @@ mod lost;
 mod new_rollout;
 mod pages;
 mod people;
+mod registration;
 mod seed;
 mod selected;
 mod stream;

@@ -7,6 +7,7 @@ mod broken;
 mod cloned;
 mod deploy;
 mod faults;
+mod join;
 mod killed;
 mod nuget;
 mod orders;

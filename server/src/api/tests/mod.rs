@@ -5,6 +5,7 @@ mod machines;
 mod nuget;
 mod packages;
 mod portal;
+mod registration;
 mod rollouts;
 mod tasks;
 

@@ -6,21 +6,26 @@
 pub mod demo;
 pub mod dist;
 pub mod pack;
+pub mod screenshots;
 
 mod api;
+mod browser;
 mod machine;
 mod packages;
 mod port;
 mod portal;
 mod process;
 mod programs;
+mod showroom;
 mod wait;
 
 pub use api::{Api, Rollout, RolloutMachine};
+pub use browser::{Browser, Look};
 pub use machine::{Machine, MachineOptions};
 pub use packages::{Flavor, pack_tentacle, packed_tentacle, product_version};
 pub use port::Port;
 pub use portal::{Portal, PortalOptions};
 pub use process::{Process, children_of, log_tail, processes_of, processes_with};
 pub use programs::Programs;
+pub use showroom::Showroom;
 pub use wait::wait_for;

@@ -111,6 +111,16 @@ impl Machine {
         self.run(command).await.map(drop)
     }
 
+    /// Tells it to trust a portal that does not know it yet, as an installer does, and starts it again.
+    pub async fn trust(&mut self, portal: &Portal) -> anyhow::Result<()> {
+        let trusted = format!("trusted = [\"{}\"]\n", portal.api()?.portal_thumbprint().await?);
+        let settings = std::fs::read_to_string(self.home.config())?;
+        self.stop();
+        std::fs::write(self.home.config(), settings + &trusted)?;
+        self.start_supervisor()?;
+        self.wait_until_listening(START_LIMIT).await
+    }
+
     /// The thumbprint of its Tentacle.
     pub async fn thumbprint(&self) -> anyhow::Result<String> {
         let out = self.run(self.tentacle_command("show-thumbprint")).await?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{demo, dist, pack};
+use xtask::{demo, dist, pack, screenshots};
 
 /// The project's own chores.
 #[derive(Parser)]
@@ -22,6 +22,8 @@ enum Command {
     /// Clean up after a demo when it has ended. The demo starts this
     #[command(name = demo::KEEPER, hide = true)]
     Keeper,
+    /// Look at every page of the portal in a browser, at a desk and on a phone, in the light and in the dark
+    Screenshots(screenshots::Options),
     /// Make what operators install: archives and .deb packages for machines and for the portal, all static
     Dist(dist::Options),
     /// Try out what `dist` made: install, upgrade, remove and purge it in a small Debian, and run the rest under qemu
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::PackTentacle(options) => pack::run(options).map(|()| true),
         Command::Demo(options) => demo::run(&options),
         Command::Keeper => demo::keep().map(|()| true),
+        Command::Screenshots(options) => screenshots::run(&options).map(|()| true),
         Command::Dist(options) => dist::run(&options),
         Command::VerifyDist(options) => dist::verify::run(&options),
     };

@@ -34,6 +34,8 @@ pub struct PortalOptions {
     pub env: Vec<(String, String)>,
     /// Added to its command line.
     pub args: Vec<OsString>,
+    /// `admin` has no password yet: the link for choosing one is in its log.
+    pub needs_setup: bool,
 }
 
 /// A portal that runs, or did. It ends, and its folder goes, when this is dropped.
@@ -78,7 +80,9 @@ impl Portal {
             .with_context(|| format!("the portal cannot listen on {}: choose another with --listen", self.listen))?;
         let mut command = self.programs.command(&self.programs.server);
         command.arg("run").arg("--data-dir").arg(&self.data_dir).arg("--listen").arg(self.listen.to_string());
-        command.arg("--admin-password-file").arg(self.folder.path().join("admin-password"));
+        if !self.options.needs_setup {
+            command.arg("--admin-password-file").arg(self.folder.path().join("admin-password"));
+        }
         if let Some(bundle) = &self.options.bundle_dir {
             command.arg("--bundle-dir").arg(bundle);
         }

@@ -7,12 +7,7 @@ use xtask::wait_for;
 async fn a_person_adds_a_machine_compares_its_thumbprint_and_deploys_to_it() -> anyhow::Result<()> {
     let world = World::start().await?;
     let mut machine = world.start_machine("added", &world.from).await?;
-    let trusted = format!("trusted = [\"{}\"]\n", world.api.portal_thumbprint().await?);
-    let settings = std::fs::read_to_string(machine.home().config())?;
-    machine.stop();
-    std::fs::write(machine.home().config(), settings + &trusted)?;
-    machine.start_supervisor()?;
-    machine.wait_until_listening(LIMIT).await?;
+    machine.trust(&world.portal).await?;
 
     let mut visitor = Visitor::log_in(&world.portal).await?;
     let page = visitor.page(&format!("/machines/new?environment={}", world.environment)).await?;

@@ -5,5 +5,6 @@ mod checklist;
 mod crates;
 mod files;
 mod layers;
+mod pages;
 mod rule;
 mod source;

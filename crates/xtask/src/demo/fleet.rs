@@ -19,26 +19,26 @@ const STARTS_AT_ONCE: usize = 8;
 
 /// How long a new version must be well before the portal confirms it. The portal's own default is 20 s; a person who
 /// watches a demo believes it sooner.
-pub(super) const PROVING_TIME: Duration = Duration::from_secs(5);
+pub(crate) const PROVING_TIME: Duration = Duration::from_secs(5);
 
 /// How long a wave of the demo soaks: long enough to be seen, short enough to be watched.
 const SOAK: Duration = Duration::from_millis(500);
 
 /// How long a new version has to become proven before Suction Cup undoes it, where it is broken on purpose.
-pub(super) const PROBATION: Duration = Duration::from_secs(15);
+pub(crate) const PROBATION: Duration = Duration::from_secs(15);
 
 const ENVIRONMENTS: [(&str, &str); 3] = [("Development", "dev"), ("Staging", "staging"), ("Production", "prod")];
 const ROLES: [&str; 3] = ["web", "db", "worker"];
 
 /// A portal and the machines that are registered with it.
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     // Ended first: the machines must not see the portal's last seconds as their own.
-    pub(super) portal: Portal,
-    pub(super) machines: Vec<Machine>,
+    pub(crate) portal: Portal,
+    pub(crate) machines: Vec<Machine>,
     /// What the machines run.
-    pub(super) from: Version,
+    pub(crate) from: Version,
     /// What the portal bundles.
-    pub(super) to: Version,
+    pub(crate) to: Version,
 }
 
 /// Where a machine belongs.
@@ -71,7 +71,7 @@ fn release_before(version: &Version) -> Version {
 
 impl Fleet {
     /// Packs both versions, starts the portal and the machines, and registers them.
-    pub(super) async fn start(programs: &Programs, options: &Options) -> anyhow::Result<Self> {
+    pub(crate) async fn start(programs: &Programs, options: &Options) -> anyhow::Result<Self> {
         let to = product_version();
         let from = release_before(&to);
         eprintln!("packing Tentacle {from} and {to}");
@@ -115,7 +115,7 @@ impl Fleet {
     }
 
     /// Tells where everything is.
-    pub(super) fn introduce(&self) {
+    pub(crate) fn introduce(&self) {
         println!();
         println!("  portal    {}", self.portal.url());
         println!("  login     admin / {}", self.portal.admin_password());
@@ -128,7 +128,7 @@ impl Fleet {
     }
 
     /// Shows the ends of all logs.
-    pub(super) fn diagnose(&self) {
+    pub(crate) fn diagnose(&self) {
         eprintln!("\nthe portal's log:\n{}", log_tail(&self.portal.log()));
         for machine in &self.machines {
             eprintln!("\n{}, {}", machine.name(), machine.diagnosis());
@@ -136,7 +136,7 @@ impl Fleet {
     }
 
     /// Ends everything, the portal first.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.portal.stop();
         self.machines.clear();
     }

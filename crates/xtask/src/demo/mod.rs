@@ -4,7 +4,7 @@
 //! Called by the program `xtask`. Whatever happens, Ctrl-C included, everything ends and every folder goes; where the
 //! demo itself was killed, its keeper sees to that.
 
-mod fleet;
+pub(crate) mod fleet;
 mod keeper;
 mod probe;
 mod report;

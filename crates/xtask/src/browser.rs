@@ -6,13 +6,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::world::LIMIT;
+use crate::portal::Portal;
+use crate::wait::wait_for;
 
 /// Names under which a browser that knows the protocol is installed.
 const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -33,8 +35,32 @@ const FLAGS: [&str; 12] = [
     "--disable-sync",
 ];
 
+/// How long anything is waited for. It is long, because the machine may be busy; who waits so long has failed.
+const LIMIT: Duration = Duration::from_secs(90);
+
 /// How long the browser may take to close. Then it is killed.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// How a page is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The word for it.
+    pub name: &'static str,
+    /// Pixels of the window from left to right, and from top to bottom.
+    pub size: (u32, u32),
+    /// The colours that are wished.
+    pub scheme: &'static str,
+}
+
+impl Look {
+    /// A desk and a phone, in the light and in the dark.
+    pub const ALL: [Self; 4] = [
+        Self { name: "desk-light", size: (1280, 900), scheme: "light" },
+        Self { name: "desk-dark", size: (1280, 900), scheme: "dark" },
+        Self { name: "phone-light", size: (360, 740), scheme: "light" },
+        Self { name: "phone-dark", size: (360, 740), scheme: "dark" },
+    ];
+}
 
 /// A browser with one page. It ends, and its profile goes, when this is dropped.
 #[derive(Debug)]
@@ -90,9 +116,11 @@ impl Browser {
         self.wait(script).await
     }
 
-    /// The value of a script in the page.
+    /// The value of a script in the page, or what it promises.
     pub async fn evaluate(&mut self, script: &str) -> anyhow::Result<Value> {
-        let done = self.call("Runtime.evaluate", json!({ "expression": script, "returnByValue": true })).await?;
+        let done = self
+            .call("Runtime.evaluate", json!({ "expression": script, "returnByValue": true, "awaitPromise": true }))
+            .await?;
         ensure!(done.get("exceptionDetails").is_none(), "{script}: {done}");
         Ok(done["result"]["value"].clone())
     }
@@ -100,9 +128,8 @@ impl Browser {
     /// Waits until a script is true in the page, however often the page changes meanwhile.
     pub async fn wait(&mut self, script: &str) -> anyhow::Result<()> {
         let script = format!("document.readyState === 'complete' && Boolean({script})");
-        let waited = xtask::wait_for(&script, LIMIT, async || {
-            Ok((self.evaluate(&script).await? == Value::Bool(true)).then_some(()))
-        });
+        let waited =
+            wait_for(&script, LIMIT, async || Ok((self.evaluate(&script).await? == Value::Bool(true)).then_some(())));
         let Err(error) = waited.await else { return Ok(()) };
         let text = self.evaluate("location.href + ' ' + document.body.innerText").await?;
         Err(error.context(format!("the page says: {text}")))
@@ -111,6 +138,11 @@ impl Browser {
     /// Types into the field that `selector` finds.
     pub async fn type_into(&mut self, selector: &str, text: &str) -> anyhow::Result<()> {
         self.click(selector).await?;
+        self.insert(text).await
+    }
+
+    /// Types where the focus is.
+    pub async fn insert(&mut self, text: &str) -> anyhow::Result<()> {
         self.call("Input.insertText", json!({ "text": text })).await.map(drop)
     }
 
@@ -126,6 +158,54 @@ impl Browser {
             self.call("Input.dispatchMouseEvent", event).await?;
         }
         Ok(())
+    }
+
+    /// Presses a key and lets it go. `key` is its name in the field's standard, as `Tab`, `Enter` or `/`.
+    pub async fn press(&mut self, key: &str) -> anyhow::Result<()> {
+        let (code, text) = match key {
+            "Enter" => (13, "\r"),
+            "Tab" => (9, ""),
+            "Escape" => (27, ""),
+            " " => (32, " "),
+            "ArrowDown" => (40, ""),
+            "ArrowUp" => (38, ""),
+            other => (0, other),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event = json!({ "type": kind, "key": key, "windowsVirtualKeyCode": code, "text": text });
+            self.call("Input.dispatchKeyEvent", event).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the page, and at those that come, in this way; always without motion.
+    pub async fn look(&mut self, look: Look) -> anyhow::Result<()> {
+        let (width, height) = look.size;
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", size).await?;
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": look.scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features })).await.map(drop)
+    }
+
+    /// The whole page as a PNG.
+    pub async fn picture(&mut self) -> anyhow::Result<Vec<u8>> {
+        let shot = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await?;
+        let data = shot["data"].as_str().context("there is no picture")?;
+        Ok(base64::engine::general_purpose::STANDARD.decode(data)?)
+    }
+
+    /// Logs in as `admin` of a portal.
+    pub async fn log_in(&mut self, portal: &Portal) -> anyhow::Result<()> {
+        let login = format!("{}/login", portal.url());
+        self.open(&login, "document.querySelector('#username')").await?;
+        self.type_into("#username", "admin").await?;
+        self.type_into("#password", portal.admin_password()).await?;
+        self.click("form button").await?;
+        self.wait("location.pathname !== '/login'").await
     }
 
     /// Closes it.

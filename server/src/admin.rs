@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
+use crate::audit::at_console;
 use crate::auth::api_key_create;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AdminCommand, CreateApiKeyArgs};
@@ -29,7 +30,8 @@ async fn create_api_key(args: &CreateApiKeyArgs) -> anyhow::Result<String> {
     let mut tx = db.write().await?;
     let user = user_by_name(&mut tx, &args.user).await?;
     let user = user.with_context(|| format!("there is no user \"{}\"", args.user))?;
-    let key = api_key_create(&mut tx, user.id, &args.purpose, args.scope.into(), SystemClock.now()).await?;
+    let made = api_key_create(&mut tx, user.id, &args.purpose, args.scope.into(), SystemClock.now());
+    let key = at_console(made).await?;
     tx.commit().await.context("the key could not be stored")?;
     db.close().await;
     Ok(key)

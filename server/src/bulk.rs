@@ -3,15 +3,17 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use crate::app::App;
+use crate::audit::{self, because, hold_state, machine_state};
 use crate::clock::Timestamp;
-use crate::db::machine_events::machine_event_insert;
-use crate::db::machine_holds::{hold_delete, hold_put};
+use crate::db::machine_holds::{hold_delete, hold_get, hold_put};
 use crate::db::machines::{machine_delete, machine_set_disabled, machine_some};
 use crate::db::{Connection, DbError};
 use crate::ids::{MachineId, SpaceId};
 use crate::live::Change;
-use crate::model::Machine;
+use crate::model::{AuditCategory, AuditKind, Machine};
 use crate::rollout::hands::Who;
 use crate::rollout::hindrance::Hold;
 
@@ -31,7 +33,7 @@ pub enum Deed {
 }
 
 impl fmt::Display for Deed {
-    /// As the list of events has it.
+    /// As the trail has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Enable => "Enable",
@@ -56,8 +58,8 @@ pub async fn machines_do(
     let machines = machine_some(&mut tx, ids).await?;
     let mut changed = Vec::new();
     for machine in machines.iter().filter(|machine| machine.space == space) {
-        if let Some(line) = one(&mut tx, machine, deed, who, now).await? {
-            machine_event_insert(&mut tx, machine.id, now, who.name, &deed.to_string(), &line).await?;
+        if let Some(deed) = one(&mut tx, machine, deed, who, now).await? {
+            deed.by(who.name).on(machine.id).write(&mut tx, space, now).await?;
             changed.push(machine.id);
         }
     }
@@ -71,35 +73,44 @@ pub async fn machines_do(
     Ok(changed.len())
 }
 
-/// What was done, in a sentence; `None` where it was so already.
+/// What was done; `None` where it was so already.
 async fn one(
     tx: &mut Connection,
     machine: &Machine,
     deed: Deed,
     who: Who<'_>,
     now: Timestamp,
-) -> Result<Option<String>, DbError> {
-    let (id, by) = (machine.id, who.name);
+) -> Result<Option<audit::Deed>, DbError> {
+    let (id, name) = (machine.id, &machine.name);
+    let done = |category, line: String| audit::Deed::new(AuditKind::Machine, category, deed.to_string(), line);
+    let disabled = |is: bool| json!({ "IsDisabled": is });
+    let why = |verb: &str| format!("{verb} machine {name}{}", because(who.why));
     Ok(match deed {
         Deed::Enable if !machine.is_disabled => None,
         Deed::Enable => {
             machine_set_disabled(tx, id, false).await?;
-            Some(format!("{by} enables it"))
+            Some(done(AuditCategory::Modified, why("enabled")).changed(disabled(true), disabled(false)))
         }
         Deed::Disable if machine.is_disabled => None,
         Deed::Disable => {
             machine_set_disabled(tx, id, true).await?;
-            Some(format!("{by} disables it"))
+            Some(done(AuditCategory::Modified, why("disabled")).changed(disabled(false), disabled(true)))
         }
         Deed::Hold => {
-            let hold = Hold { reason: who.why.to_owned(), by: by.to_owned(), since: now, until: None };
+            let before = hold_get(tx, id, now).await?;
+            let hold = Hold { reason: who.why.to_owned(), by: who.name.to_owned(), since: now, until: None };
             hold_put(tx, id, &hold).await?;
-            Some(format!("{by} holds it: {}", who.why))
+            let before = before.as_ref().map(hold_state).unwrap_or_default();
+            Some(done(AuditCategory::Modified, why("held")).changed(before, hold_state(&hold)))
         }
-        Deed::Release => hold_delete(tx, id).await?.then(|| format!("{by} takes the hold away")),
+        Deed::Release => {
+            let before = hold_get(tx, id, now).await?.as_ref().map(hold_state).unwrap_or_default();
+            let was_held = hold_delete(tx, id).await?;
+            was_held.then(|| done(AuditCategory::Modified, why("released")).changed(before, Value::Null))
+        }
         Deed::Delete => {
-            let done = machine_delete(tx, machine.space, id).await?;
-            done.then(|| format!("{by} deletes {}", machine.name))
+            let is_gone = machine_delete(tx, machine.space, id).await?;
+            is_gone.then(|| done(AuditCategory::Deleted, why("deleted")).changed(machine_state(machine), Value::Null))
         }
     })
 }

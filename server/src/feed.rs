@@ -6,13 +6,15 @@ use std::path::Path;
 
 use contract::{PackageId, Sha256, Version};
 use package::{Limits, PackageError, PackageFile};
+use serde_json::Value;
 
 use crate::app::App;
+use crate::audit::{Deed, package_state};
 use crate::db::DbError;
 use crate::db::packages::{package_delete, package_get, package_insert, package_replace};
 use crate::ids::SpaceId;
 use crate::live::Change;
-use crate::model::{NewPackage, Package};
+use crate::model::{AuditCategory, AuditKind, NewPackage, Package};
 use crate::store::{Incoming, RemoveError, StoreError};
 
 /// What to do with an upload whose id and version exist already.
@@ -113,6 +115,13 @@ pub async fn package_upload(
     let damaged = if mode == OverwriteMode::OverwriteExisting { None } else { damaged(app, &new).await? };
     let mut tx = app.db.write().await?;
     let old = package_get(&mut tx, space, &new.package_id, &new.version).await?;
+    let (verb, category, what) = match &old {
+        None => ("uploaded", AuditCategory::Created, "Create"),
+        Some(_) if mode == OverwriteMode::OverwriteExisting => ("replaced", AuditCategory::Modified, "Replace"),
+        Some(_) => ("repaired", AuditCategory::Modified, "Repair"),
+    };
+    let before = old.as_ref().map(package_state).unwrap_or_default();
+    let deed = Deed::new(AuditKind::Package, category, what, format!("{verb} {} {}", new.package_id, new.version));
     let package = match (&old, mode) {
         (Some(old), OverwriteMode::FailIfExists | OverwriteMode::IgnoreIfExists)
             if damaged == Some(old.package.sha256) =>
@@ -122,6 +131,8 @@ pub async fn package_upload(
                 return Err(UploadError::Damaged { id: new.package_id, version: new.version, sha256 });
             }
             app.store.keep(incoming).await?;
+            deed.on(old.wire_id()).write(&mut tx, space, app.now()).await?;
+            tx.commit().await.map_err(DbError::from)?;
             tracing::info!(package.id = %new.package_id, package.version = %new.version, "a damaged package is whole again");
             return Ok((old.clone(), Uploaded::Repaired));
         }
@@ -138,6 +149,8 @@ pub async fn package_upload(
             package_insert(&mut tx, &new, app.now()).await?
         }
     };
+    let deed = deed.on(package.wire_id()).changed(before, package_state(&package));
+    deed.write(&mut tx, space, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     if let Some(old) = old {
         remove_quietly(app, &old.package.sha256).await;
@@ -162,6 +175,11 @@ pub async fn package_remove(
 ) -> Result<Option<Package>, DbError> {
     let mut tx = app.db.write().await?;
     let package = package_delete(&mut tx, space, id, version).await?;
+    if let Some(package) = &package {
+        let line = format!("deleted {} {}", package.package.package_id, package.package.version);
+        let deed = Deed::new(AuditKind::Package, AuditCategory::Deleted, "Delete", line).on(package.wire_id());
+        deed.changed(package_state(package), Value::Null).write(&mut tx, space, app.now()).await?;
+    }
     tx.commit().await?;
     if let Some(package) = &package {
         remove_quietly(app, &package.package.sha256).await;

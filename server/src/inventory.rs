@@ -5,12 +5,16 @@
 use octopus_proto::Status;
 
 use crate::app::App;
+use crate::audit::Deed;
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::facts::{facts_get, facts_put};
+use crate::db::machines::machine_some;
 use crate::ids::MachineId;
 use crate::live::Change;
-use crate::model::{Answer, Contact, Facts, InstalledVersion, Instances, Report, RunningWork};
+use crate::model::{
+    Answer, AuditCategory, AuditKind, Contact, Facts, InstalledVersion, Instances, Report, RunningWork,
+};
 use crate::tentacle::CallError;
 
 /// Longest last words that are kept, in bytes. The rest is cut off at the front: the end says why it died.
@@ -57,6 +61,11 @@ pub async fn inventory_forget_clone(app: &App, machine: MachineId, who: &str) ->
     };
     let facts = Facts { instances: Instances::default(), ..before };
     facts_put(&mut tx, machine, &facts).await?;
+    if let Some(known) = machine_some(&mut tx, &[machine]).await?.first() {
+        let line = format!("said that machine {} alone has its identity now", known.name);
+        let deed = Deed::new(AuditKind::Machine, AuditCategory::Modified, "TrustClone", line).by(who).on(machine);
+        deed.write(&mut tx, known.space, app.now()).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     tracing::warn!(machine.id = %machine, by = who, "the clone of a machine's identity is said to be gone");
     app.live.tell(Change::Machine(machine));

@@ -2,17 +2,18 @@
 //! done with the key. Called by the REST API; who may ask was decided by the guard.
 
 use contract::Thumbprint;
+use serde_json::Value;
 
 use crate::app::App;
+use crate::audit::{Deed, machine_state};
 use crate::auth::Bearer;
 use crate::clock::Timestamp;
-use crate::db::machine_events::machine_event_insert;
 use crate::db::machines::{machine_by_thumbprint, machine_insert};
 use crate::db::registration_keys::{registration_key_count, registration_use_insert};
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
 use crate::live::Change;
-use crate::model::{Address, KeyUse, Machine, NewMachine, RegistrationKey, UseOutcome};
+use crate::model::{Address, AuditCategory, AuditKind, KeyUse, Machine, NewMachine, RegistrationKey, UseOutcome};
 
 /// A machine as it makes itself known.
 #[derive(Clone, Debug)]
@@ -64,8 +65,10 @@ pub async fn machine_register(app: &App, bearer: &Bearer, applicant: Applicant) 
     let used = match &done {
         Registered::Added(machine) => {
             let line = format!("{} was added at {}.", machine.name, machine.address);
-            let said = format!("Registered from {} with the key {} of {}.", bearer.peer, key.id, key.username);
-            machine_event_insert(&mut tx, machine.id, now, &key.username, "register", &said).await?;
+            let said = format!("added machine {}, which registered itself with {}", machine.name, key.id);
+            let deed = Deed::new(AuditKind::Machine, AuditCategory::Created, "Register", said).by(&key.username);
+            let deed = deed.on(machine.id).on(key.id).changed(Value::Null, machine_state(machine));
+            deed.write(&mut tx, key.space, now).await?;
             record(UseOutcome::Registered, Some(machine), line)
         }
         Registered::Known(machine) => {

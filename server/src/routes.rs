@@ -139,3 +139,6 @@ fn span(request: &Request) -> tracing::Span {
 #[cfg(test)]
 #[path = "routes_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "routes_trail_tests.rs"]
+mod trail_tests;

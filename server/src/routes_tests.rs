@@ -64,7 +64,7 @@ async fn every_route_has_a_rule_and_every_rule_a_route() {
 }
 
 /// A portal with something of every kind in the environment A, and nothing in B.
-async fn furnished() -> (TestApp, Vec<EnvironmentId>) {
+pub(super) async fn furnished() -> (TestApp, Vec<EnvironmentId>) {
     let app = App::for_tests().await.with(|inner| {
         let (runtime, version) = ("linux-x64".to_owned(), Version::release(2, 0, 0));
         let package = BundledPackage { runtime, version, sha256: Sha256([7; 32]), size: 1 };
@@ -111,12 +111,12 @@ async fn furnished() -> (TestApp, Vec<EnvironmentId>) {
 }
 
 /// Somebody with a session and an API key.
-struct Person {
-    cookie: String,
-    key: String,
+pub(super) struct Person {
+    pub(super) cookie: String,
+    pub(super) key: String,
 }
 
-async fn person(app: &TestApp, name: &str, role: Role) -> Person {
+pub(super) async fn person(app: &TestApp, name: &str, role: Role) -> Person {
     let mut tx = app.db.write().await.unwrap();
     let user = user_insert(&mut tx, name, &role, app.now()).await.unwrap();
     let key = api_key_create(&mut tx, user.id, "tests", Scope::Full, app.now()).await.unwrap();

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use contract::Version;
 use octopus_proto::tls::Identity;
 use rustls::ServerConfig;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use tower_sessions::ExpiredDeletion as _;
 use uuid::Uuid;
 
 use crate::app::{Access, App, AppInner, PublicInfo};
+use crate::audit::{Deed, user_state};
 use crate::auth::{self, LoginLimiter, Sessions};
 use crate::bundle::Bundle;
 use crate::clock::SystemClock;
@@ -30,7 +32,7 @@ use crate::error::chain;
 use crate::ids::SpaceId;
 use crate::listen;
 use crate::live::Live;
-use crate::model::{Role, User};
+use crate::model::{AuditCategory, AuditKind, Role, User};
 use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
@@ -201,7 +203,13 @@ async fn admin(app: &App, password: Option<String>) -> anyhow::Result<Option<Use
     let mut tx = app.db.write().await?;
     let user = match user_by_name(&mut tx, ADMIN).await? {
         Some(user) => user,
-        None => user_insert(&mut tx, ADMIN, &Role::Administrator, app.now()).await?,
+        None => {
+            let made = user_insert(&mut tx, ADMIN, &Role::Administrator, app.now()).await?;
+            let deed = Deed::new(AuditKind::User, AuditCategory::Created, "Create", format!("added user {ADMIN}"));
+            let deed = deed.on(made.id).changed(Value::Null, user_state(&made));
+            deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
+            made
+        }
     };
     tx.commit().await?;
     let Some(password) = password else { return Ok((!user.has_password).then_some(user)) };

@@ -48,6 +48,7 @@ const PAGES: &[(&str, &str)] = &[
     ("tasks", "/tasks"),
     ("task", "/tasks/{task}"),
     ("task-cancel", "/tasks/{running}/cancel"),
+    ("audit", "/audit"),
     ("account", "/account"),
     ("users", "/settings/users"),
     ("user-new", "/settings/users/new"),

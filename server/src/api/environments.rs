@@ -17,17 +17,15 @@ use super::machines::{self, Filter};
 use super::page::{List, Page};
 use crate::app::App;
 use crate::auth::ApiUser;
-use crate::db::environments::{
-    environment_delete, environment_get, environment_insert, environment_list, environment_update,
-};
-use crate::db::{Connection, DbError};
+use crate::db::Connection;
+use crate::db::environments::{environment_get, environment_list};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, SpaceId};
-use crate::live::Change;
 use crate::model::{Environment, NewEnvironment};
 use crate::rollout::automatic::UpgradePolicy;
 use crate::rollout::calendar::WindowSpec;
 use crate::rollout::care::{Cares, NewCare};
+use crate::roster::{environment_remove, environment_write};
 
 /// The list. On a page there are ten where nothing else is said.
 const LIST: List<'_> =
@@ -153,13 +151,8 @@ async fn create(
     Space(space): Space,
     Body(body): Body<EnvironmentBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let (care, new) = (body.care()?, body.read(None)?);
-    let mut tx = app.db.write().await?;
-    let environment = environment_insert(&mut tx, space, &new).await?;
-    care.put(&mut tx, environment.id).await?;
-    let cares = Cares::load(&mut tx, space).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Environment(environment.id));
+    let care = body.care()?;
+    let (environment, cares) = environment_write(&app, space, None, |_| body.read(None), &care).await?;
     Ok((StatusCode::CREATED, Json(resource(&environment, &cares))))
 }
 
@@ -171,15 +164,8 @@ async fn update(
     Body(body): Body<EnvironmentBody>,
 ) -> Result<Json<Value>, ApiError> {
     let care = body.care()?;
-    let mut tx = app.db.write().await?;
-    let new = body.read(Some(&find(&mut tx, space, id).await?))?;
-    let environment = environment_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
-    care.put(&mut tx, id).await?;
-    let cares = Cares::load(&mut tx, space).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Environment(id));
-    // Windows may have opened.
-    app.live.poke_orchestrator();
+    find(&mut *app.db.read().await?, space, id).await?;
+    let (environment, cares) = environment_write(&app, space, Some(id), |old| body.read(old), &care).await?;
     Ok(Json(resource(&environment, &cares)))
 }
 
@@ -189,12 +175,9 @@ async fn remove(
     Space(space): Space,
     Id(id): Id<EnvironmentId>,
 ) -> Result<Json<Value>, ApiError> {
-    let mut tx = app.db.write().await?;
-    if !environment_delete(&mut tx, space, id).await? {
+    if !environment_remove(&app, space, id).await? {
         return Err(not_found(id));
     }
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Environment(id));
     Ok(Json(json!({})))
 }
 

@@ -16,18 +16,17 @@ use super::page::{List, Page};
 use super::tasks;
 use crate::app::App;
 use crate::auth::ApiUser;
-use crate::db::DbError;
 use crate::db::machine_holds::hold_get;
-use crate::db::machines::{machine_delete, machine_get, machine_insert, machine_list, machine_update};
+use crate::db::machines::{machine_get, machine_list};
 use crate::db::tasks::{TaskFilter, task_list};
 use crate::discovery::discover;
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, MachineId, SpaceId};
-use crate::live::Change;
 use crate::model::machine::TENTACLE_PORT;
 use crate::model::{Address, Contact, Machine, NewMachine};
 use crate::rollout::create::Selection;
 use crate::rollout::hands::{Who, machine_hold, machine_release};
+use crate::roster::{machine_add, machine_change, machine_remove};
 use crate::tasks::task_create_health;
 
 /// The list.
@@ -225,11 +224,7 @@ async fn create(
     let lock = body.upgrade_lock();
     let new = body.read(None)?;
     user.operates(&new.environments)?;
-    let mut tx = app.db.write().await?;
-    let machine = machine_insert(&mut tx, space, &new, app.now()).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Machine(machine.id));
-    app.live.poke_health();
+    let machine = machine_add(&app, space, &new).await?;
     set_lock(&app, space, &user.username, machine.id, lock).await?;
     Ok((StatusCode::CREATED, Json(resource(&seen(&app, space, machine.id).await?, app.now()))))
 }
@@ -241,17 +236,15 @@ async fn update(
     Id(id): Id<MachineId>,
     Body(body): Body<MachineBody>,
 ) -> Result<Json<Value>, ApiError> {
-    let mut tx = app.db.write().await?;
-    let old = machine_get(&mut tx, space, id).await?.ok_or_else(|| not_found(id))?;
-    let before = (old.address.clone(), old.thumbprint);
     let lock = body.upgrade_lock();
-    let new = body.read(Some(old))?;
-    user.operates(&new.environments)?;
-    let is_elsewhere = before != (new.address.clone(), new.thumbprint);
-    machine_update(&mut tx, space, id, &new).await?.ok_or_else(|| not_found(id))?;
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Machine(id));
+    let wish = |old: &Machine| {
+        let new = body.read(Some(old.clone()))?;
+        user.operates(&new.environments)?;
+        Ok::<_, ApiError>(new)
+    };
+    let (old, new) = machine_change(&app, space, id, wish).await?.ok_or_else(|| not_found(id))?;
     set_lock(&app, space, &user.username, id, lock).await?;
+    let is_elsewhere = (old.address, old.thumbprint) != (new.address, new.thumbprint);
     if is_elsewhere && !new.is_disabled {
         // What is known of it was seen at the old address.
         task_create_health(&app, space, &user.username, &Selection::Machines(vec![id]), None).await?;
@@ -278,13 +271,9 @@ async fn remove(
     Space(space): Space,
     Id(id): Id<MachineId>,
 ) -> Result<Json<Value>, ApiError> {
-    let mut tx = app.db.write().await?;
-    if !machine_delete(&mut tx, space, id).await? {
+    if !machine_remove(&app, space, id).await? {
         return Err(not_found(id));
     }
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Machine(id));
-    app.live.poke_orchestrator();
     Ok(Json(json!({})))
 }
 

@@ -1,14 +1,16 @@
 //! API keys: `API-` and 32 characters from 160 random bits. Shown once; only their hash is kept.
 
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 use super::{Principal, Via, random};
+use crate::audit::Deed;
 use crate::clock::Timestamp;
 use crate::db::api_keys::{api_key_by_hash, api_key_insert};
 use crate::db::users::user_get;
 use crate::db::{Connection, DbError};
-use crate::ids::UserId;
-use crate::model::Scope;
+use crate::ids::{SpaceId, UserId};
+use crate::model::{AuditCategory, AuditKind, Scope};
 
 /// How every key begins; existing clients look for it.
 const PREFIX: &str = "API-";
@@ -36,7 +38,12 @@ pub async fn api_key_create(
     now: Timestamp,
 ) -> Result<String, ApiKeyError> {
     let key = format!("{PREFIX}{}", random::secret()?);
-    api_key_insert(conn, user, &random::hash(&key), purpose, scope, now).await?;
+    let made = api_key_insert(conn, user, &random::hash(&key), purpose, scope, now).await?;
+    let owner = user_get(conn, user).await?.map(|user| user.username).unwrap_or_default();
+    let line = format!("made an API key for {owner}: {purpose}");
+    let deed = Deed::new(AuditKind::ApiKey, AuditCategory::Created, "Create", line).on(made.id).on(user);
+    let after = json!({ "Purpose": purpose, "Scope": scope.word() });
+    deed.changed(Value::Null, after).write(conn, SpaceId::DEFAULT, now).await?;
     Ok(key)
 }
 

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::request::Parts;
 
-use super::Principal;
 use super::extract::{Peer, principal_of, to_login};
 use super::registration_key::bearer;
 use super::rules::{Concern, Need, may_try, need};
+use super::{Principal, Via};
 use crate::app::App;
+use crate::audit::{Origin, UsedKey, within};
 use crate::db::environments::environment_list;
 use crate::db::reach::{
     environments_around, environments_of_freeze, environments_of_machines, environments_of_registration_key,
@@ -42,10 +43,15 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
     };
     let (mut parts, body) = request.into_parts();
     let is_api = error::is_api(route.as_str());
+    let Ok(Peer(peer)) = Peer::from_request_parts(&mut parts, &app).await;
+    let mut origin = Origin { who: None, peer, key: None };
     if need == Need::RegistrationKey {
-        let Ok(Peer(peer)) = Peer::from_request_parts(&mut parts, &app).await;
         match bearer(&app, &parts.headers, peer).await {
-            Ok(bearer) => drop(parts.extensions.insert(bearer)),
+            Ok(bearer) => {
+                origin.key = Some(UsedKey::Registration(bearer.key.id));
+                origin.who = Some(bearer.key.username.clone());
+                parts.extensions.insert(bearer);
+            }
             Err(error) => return error.into_response(),
         }
     } else if need != Need::Nobody {
@@ -61,9 +67,11 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
             Ok(()) => {}
             Err(error) => return error::respond(&path, error.status, &error.message),
         }
+        origin.key = if let Via::ApiKey { id, .. } = who.via { Some(UsedKey::Api(id)) } else { None };
+        origin.who = Some(who.username.clone());
         parts.extensions.insert(who);
     }
-    next.run(Request::from_parts(parts, body)).await
+    within(origin, next.run(Request::from_parts(parts, body))).await
 }
 
 async fn allowed(app: &App, who: &Principal, need: Need, parts: &mut Parts) -> Result<(), ApiError> {

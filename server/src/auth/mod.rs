@@ -10,6 +10,7 @@ mod registration_key;
 pub mod rules;
 mod session;
 mod setup;
+mod trail;
 
 pub use api_key::{ApiKeyError, api_key_create};
 pub use extract::{ApiUser, PageUser, Peer, safe_next};

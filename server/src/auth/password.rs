@@ -7,9 +7,12 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use tokio::sync::Semaphore;
 
-use crate::db::users::{user_password_hash, user_set_password_hash};
+use crate::audit::Deed;
+use crate::clock::{Clock as _, SystemClock};
+use crate::db::users::{user_get, user_password_hash, user_set_password_hash};
 use crate::db::{Db, DbError};
-use crate::ids::UserId;
+use crate::ids::{SpaceId, UserId};
+use crate::model::{AuditCategory, AuditKind};
 
 /// Shortest password, in characters. A shorter one is refused; nothing else is asked of one.
 pub const PASSWORD_MIN: usize = 12;
@@ -86,6 +89,10 @@ pub async fn password_set(db: &Db, user: UserId, password: &str) -> Result<(), P
     let hash = hash(password).await?;
     let mut tx = db.write().await?;
     user_set_password_hash(&mut tx, user, &hash).await?;
+    let name = user_get(&mut tx, user).await?.map(|user| user.username).unwrap_or_default();
+    let line = format!("changed the password of {name}");
+    let deed = Deed::new(AuditKind::User, AuditCategory::Modified, "Password", line).on(user);
+    deed.write(&mut tx, SpaceId::DEFAULT, SystemClock.now()).await?;
     Ok(tx.commit().await.map_err(DbError::from)?)
 }
 

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderMap;
+use serde_json::{Value, json};
 
 use super::{Principal, Via, random};
 use crate::app::App;
+use crate::audit::Deed;
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::registration_keys::{
@@ -16,7 +18,7 @@ use crate::db::registration_keys::{
 use crate::db::users::user_get;
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, RegistrationKeyId, SpaceId};
-use crate::model::{KeyState, KeyUse, RegistrationKey, Role, UseOutcome};
+use crate::model::{AuditCategory, AuditKind, KeyState, KeyUse, RegistrationKey, Role, UseOutcome};
 
 /// The header that carries one.
 const HEADER: &str = "x-octopus-registrationkey";
@@ -82,6 +84,15 @@ pub async fn registration_key_create(
     };
     let mut tx = app.db.write().await?;
     let id = registration_key_insert(&mut tx, space, &new, app.now()).await?;
+    let line = format!("made {id}, by which up to {} machines may register", grant.machines);
+    let deed = Deed::new(AuditKind::RegistrationKey, AuditCategory::Created, "Create", line).by(&who.username).on(id);
+    let after = json!({
+        "EnvironmentIds": grant.environments,
+        "Roles": grant.roles,
+        "Machines": grant.machines,
+        "Expires": new.expires_at.rfc3339(),
+    });
+    deed.on_all(&grant.environments).changed(Value::Null, after).write(&mut tx, space, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok((id, key))
 }

@@ -12,15 +12,16 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error as StoreError, ExpiredDeletion, Result as StoreResult};
 use tower_sessions::{Expiry, Session, SessionManagerLayer, SessionStore};
 
-use super::{PasswordError, Principal, Via, password, random};
+use super::{PasswordError, Principal, Via, password, random, trail};
 use crate::app::{Access, App};
+use crate::audit::Deed;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::db::sessions::{session_delete, session_delete_expired, session_get, session_insert, session_update};
 use crate::db::users::{user_by_name, user_end_sessions, user_get, user_password_hash, user_sessions_from};
 use crate::db::{Db, DbError};
-use crate::ids::UserId;
+use crate::ids::{SpaceId, UserId};
 use crate::live::Change;
-use crate::model::User;
+use crate::model::{AuditCategory, AuditKind, User};
 
 /// How long a session lasts without a request; then its bearer logs in again.
 const IDLE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
@@ -96,10 +97,15 @@ pub async fn login(
     // Hashing takes long; the connection is needed elsewhere meanwhile.
     drop(conn);
     let matches = password::verify(password, stored.as_deref()).await?;
+    let known = user.as_ref().map(|user| user.username.clone());
     let user = user.filter(|user| !user.is_disabled);
-    let (Some(user), Some(stored), true) = (user, stored, matches) else { return Err(LoginError::Wrong) };
+    let (Some(user), Some(stored), true) = (user, stored, matches) else {
+        trail::login_failed(app, known).await?;
+        return Err(LoginError::Wrong);
+    };
     app.logins.succeeded(peer, username);
     begin(app, session, user.id, &stored).await?;
+    trail::logged_in(app, &user).await?;
     Ok(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session })
 }
 
@@ -120,6 +126,12 @@ pub(super) async fn begin(
 
 /// Ends a session, and with it what is open on its behalf.
 pub async fn logout(app: &App, session: &Session) -> Result<(), tower_sessions::session::Error> {
+    // Who it was is asked while it can be known; that it is not must keep nobody from logging out.
+    if let Ok(Some(who)) = principal(&app.db, session).await
+        && let Err(error) = trail::logged_out(app, &who.username, "logged out").await
+    {
+        tracing::warn!(error = crate::error::chain(&error), "a log-out is missing in the trail");
+    }
     session.flush().await?;
     app.live.tell(Change::Sessions);
     Ok(())
@@ -129,6 +141,10 @@ pub async fn logout(app: &App, session: &Session) -> Result<(), tower_sessions::
 pub async fn sessions_end_all(app: &App, user: UserId) -> Result<(), DbError> {
     let mut tx = app.db.write().await?;
     user_end_sessions(&mut tx, user, SystemClock.now()).await?;
+    let name = user_get(&mut tx, user).await?.map(|user| user.username).unwrap_or_default();
+    let line = format!("ended every session of {name}");
+    let deed = Deed::new(AuditKind::Session, AuditCategory::LoggedOut, "EndSessions", line).on(user);
+    deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     tx.commit().await?;
     app.live.tell(Change::Sessions);
     Ok(())
@@ -146,6 +162,7 @@ pub async fn password_change(
     // Whoever found an open browser may not guess either.
     app.logins.begin(peer, &who.username, app.now()).map_err(|wait| LoginError::TooMany { wait })?;
     if !password::password_is(&app.db, who.user, old).await? {
+        trail::login_failed(app, Some(who.username.clone())).await?;
         return Err(LoginError::Wrong);
     }
     app.logins.succeeded(peer, &who.username);

@@ -6,11 +6,13 @@ use tower_sessions::Session;
 
 use super::{PasswordError, Principal, Via, password, random, session};
 use crate::app::App;
+use crate::audit::Deed;
 use crate::clock::Timestamp;
 use crate::db::setup_links::{setup_link_get, setup_link_insert, setup_link_use};
 use crate::db::users::{user_get, user_set_password_hash};
 use crate::db::{Connection, DbError};
-use crate::ids::UserId;
+use crate::ids::{SpaceId, UserId};
+use crate::model::{AuditCategory, AuditKind};
 
 /// How long a setup link works. Then the portal has to be started again, which prints a new one.
 pub const SETUP_LINK_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,6 +44,10 @@ pub enum SetupError {
 pub async fn setup_link_create(conn: &mut Connection, user: UserId, now: Timestamp) -> Result<String, SetupError> {
     let token = random::secret()?;
     setup_link_insert(conn, user, &random::hash(&token), now).await?;
+    let name = user_get(conn, user).await?.map(|user| user.username).unwrap_or_default();
+    let line = format!("made a link by which {name} may choose a password");
+    let deed = Deed::new(AuditKind::User, AuditCategory::Modified, "SetupLink", line).on(user);
+    deed.write(conn, SpaceId::DEFAULT, now).await?;
     Ok(token)
 }
 
@@ -68,6 +74,9 @@ pub async fn setup_link_redeem(
     let user = setup_link_use(&mut tx, &random::hash(token), oldest(app), app.now()).await?.ok_or(SetupError::Gone)?;
     user_set_password_hash(&mut tx, user, &password_hash).await?;
     let user = user_get(&mut tx, user).await?.ok_or(SetupError::Gone)?;
+    let line = "chose a password by a setup link and logged in";
+    let deed = Deed::new(AuditKind::User, AuditCategory::Modified, "Password", line).by(&user.username).on(user.id);
+    deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     session::begin(app, session, user.id, &password_hash).await?;
     Ok(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session })

@@ -4,6 +4,7 @@
 //! to what SQLite and PostgreSQL share: `$1` placeholders, `ON CONFLICT … DO UPDATE`, times as BIGINT.
 
 pub mod api_keys;
+pub mod audit;
 pub mod briefs;
 pub mod environments;
 pub mod facts;

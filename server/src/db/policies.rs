@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use contract::Version;
 
+use super::audit::audit_last_stop;
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
@@ -72,9 +73,10 @@ pub async fn version_called_off(
     space: SpaceId,
     version: &Version,
 ) -> Result<Option<String>, DbError> {
-    let sql = "SELECT e.line FROM rollout_events e JOIN rollouts r ON r.id = e.rollout_id
-               WHERE r.space_id = $1 AND r.target_version = $2 AND e.what IN ('Cancel', 'Undo') ORDER BY e.id DESC";
-    Ok(sqlx::query_scalar(sql).bind(space).bind(version.to_string()).fetch_optional(conn).await?)
+    let sql = "SELECT id FROM rollouts WHERE space_id = $1 AND target_version = $2";
+    let rollouts: Vec<RolloutId> =
+        sqlx::query_scalar(sql).bind(space).bind(version.to_string()).fetch_all(&mut *conn).await?;
+    audit_last_stop(conn, &rollouts).await
 }
 
 /// What a rollout was for.

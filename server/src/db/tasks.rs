@@ -199,7 +199,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, space: SpaceId, filter: &TaskFi
 }
 
 /// A pattern for texts that hold `text` as it is; `!` takes their meaning from the signs of patterns.
-fn containing(text: &str) -> String {
+pub(super) fn containing(text: &str) -> String {
     let escaped: String =
         text.chars().flat_map(|c| matches!(c, '!' | '%' | '_').then_some('!').into_iter().chain([c])).collect();
     format!("%{escaped}%")

@@ -2,6 +2,7 @@
 //!
 //! Read by everybody in the portal. Nothing here does I/O or reads a clock.
 
+pub mod audit;
 pub mod brief;
 pub mod environment;
 pub mod fact;
@@ -12,6 +13,7 @@ pub mod registration;
 pub mod task;
 pub mod user;
 
+pub use audit::{Audit, AuditCategory, AuditEntry, AuditKind, AuditVia, Changes, Whence};
 pub use brief::Brief;
 pub use environment::{Environment, NewEnvironment};
 pub use fact::{Contact, Facts, Health, InstalledVersion, Report, RunningWork, VersionState};

@@ -3,6 +3,7 @@
 //! A handler extracts, makes one call, and answers with a page or, after a POST, with a redirect. Every page works
 //! without scripts; with them, `events` keeps it up to date.
 
+pub mod audit;
 pub mod environments;
 pub mod events;
 pub mod form;
@@ -40,6 +41,7 @@ pub fn router() -> Router<App> {
         .merge(rollouts::router())
         .merge(packages::router())
         .merge(tasks::router())
+        .merge(audit::router())
         .merge(settings::router())
         .merge(events::router())
         .merge(crate::assets::router())

@@ -16,6 +16,7 @@ use super::shell::{Section, Shell};
 use super::view::{self as words, Mark, Status};
 use super::{PageError, sentence};
 use crate::app::App;
+use crate::audit::Deed;
 use crate::auth::{Grant, KEY_MACHINES_MAX, PageUser, registration_key_create};
 use crate::clock::Timestamp;
 use crate::db::DbError;
@@ -26,7 +27,7 @@ use crate::db::registration_keys::{
 };
 use crate::error::ApiError;
 use crate::ids::{RegistrationKeyId, SpaceId};
-use crate::model::{Environment, KeyState, KeyUse, RegistrationKey, UseOutcome};
+use crate::model::{AuditCategory, AuditKind, Environment, KeyState, KeyUse, RegistrationKey, UseOutcome};
 
 /// How long a key works, as the form offers it: minutes and words.
 const LIVES: [(u64, &str); 5] =
@@ -242,7 +243,11 @@ async fn show(user: PageUser, State(app): State<App>, Id(id): Id<RegistrationKey
 /// Revoking one that works no more changes nothing.
 async fn revoke(user: PageUser, State(app): State<App>, Id(id): Id<RegistrationKeyId>) -> Result<Redirect, PageError> {
     let mut tx = app.db.write().await?;
-    registration_key_revoke(&mut tx, SpaceId::DEFAULT, id, &user.0.username, app.now()).await?;
+    if registration_key_revoke(&mut tx, SpaceId::DEFAULT, id, &user.0.username, app.now()).await? {
+        let (kind, category) = (AuditKind::RegistrationKey, AuditCategory::Deleted);
+        let deed = Deed::new(kind, category, "Revoke", format!("revoked {id}")).by(&user.0.username).on(id);
+        deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     Ok(Redirect::to("/registration-keys"))
 }

@@ -16,13 +16,16 @@ pub enum Section {
     Packages,
     /// Tasks.
     Tasks,
+    /// The trail.
+    Audit,
     /// One's account, and users.
     Settings,
 }
 
 impl Section {
     /// All of them, in their order.
-    pub const ALL: [Self; 5] = [Self::Environments, Self::Rollouts, Self::Packages, Self::Tasks, Self::Settings];
+    pub const ALL: [Self; 6] =
+        [Self::Environments, Self::Rollouts, Self::Packages, Self::Tasks, Self::Audit, Self::Settings];
 
     /// Its word.
     pub fn word(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Section {
             Self::Rollouts => "Rollouts",
             Self::Packages => "Packages",
             Self::Tasks => "Tasks",
+            Self::Audit => "Audit",
             Self::Settings => "Settings",
         }
     }
@@ -42,6 +46,7 @@ impl Section {
             Self::Rollouts => "/rollouts",
             Self::Packages => "/packages",
             Self::Tasks => "/tasks",
+            Self::Audit => "/audit",
             Self::Settings => "/account",
         }
     }

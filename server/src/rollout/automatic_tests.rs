@@ -159,7 +159,7 @@ async fn a_version_that_a_person_called_off_is_not_begun_by_itself() {
     let rollout = rollout_create(&test.app, SpaceId::DEFAULT, "alice", by_hand).await.unwrap();
     rollout_cancel(&test.app, SpaceId::DEFAULT, rollout.id, "alice").await.unwrap();
     assert_eq!(start(&test).await.len(), 1, "only the one that alice made");
-    assert!(outcome(&test, &v(1)).await.contains("alice cancels the rollout"));
+    assert!(outcome(&test, &v(1)).await.contains("alice cancelled Rollouts-1"));
 }
 
 #[tokio::test]
@@ -246,6 +246,7 @@ async fn an_emergency_is_written_down_with_who_and_why() {
     let request = RolloutRequest { strategy: Some(strategy), ..RolloutRequest::of(Selection::All) };
     let rollout = rollout_create(&test.app, SpaceId::DEFAULT, "alice", request).await.unwrap();
     let events = event_list(&mut test.db.read().await.unwrap(), rollout.id).await.unwrap();
-    let line = "alice lets machines begin outside their maintenance windows and in freezes: a hole in 1.0.0";
+    let line =
+        "alice let machines begin outside their maintenance windows and in freezes, in Rollouts-1: a hole in 1.0.0";
     assert_eq!((events[0].line.as_str(), events[0].at <= Timestamp(i64::MAX)), (line, true));
 }

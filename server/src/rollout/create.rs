@@ -2,26 +2,27 @@
 
 use contract::{PackageId, Version};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::hands::Hand;
+use super::hands::{Hand, OUTSIDE};
 use super::phase::{PhaseKind, SkipReason};
 use super::state::Rollout;
 use super::strategy::{Amount, Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy, StrategyError};
 use crate::app::App;
+use crate::audit::{Deed, rollout_state};
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
 use crate::db::packages::package_list;
 use crate::db::policies::{Scope, scope_insert};
-use crate::db::rollout_events::{NewEvent, event_insert};
 use crate::db::rollouts::{NewRollout, NewRolloutMachine, RolloutPackage, rollout_get, rollout_insert};
 use crate::db::tasks::{task_insert, task_log_append};
 use crate::db::version_failures::version_failures_release;
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::live::Change;
-use crate::model::{Contact, LogCategory, Machine, NewTask, VersionState};
+use crate::model::{AuditCategory, AuditKind, Contact, LogCategory, Machine, NewTask, VersionState};
 
 /// Which machines a rollout is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,11 +238,22 @@ pub(super) async fn rollout_write(
         packages,
     };
     let id = rollout_insert(tx, &new).await?;
+    let line = format!("wished {} at {} ({id})", count(new.machines.len()), new.target);
+    let deed = Deed::new(AuditKind::Rollout, AuditCategory::Created, "Create", line).by(who).on(id).on(task);
+    match &request.selection {
+        Selection::All => deed,
+        Selection::Environments(ids) => deed.on_all(ids),
+        Selection::Machines(ids) => deed.on_all(ids),
+    }
+    .changed(Value::Null, rollout_state(&new))
+    .write(tx, space, now)
+    .await?;
     if let Some(why) = emergency {
-        let line = format!("{who} lets machines begin outside their maintenance windows and in freezes: {why}");
+        let line = format!("{who} lets {OUTSIDE}: {why}");
         task_log_append(tx, task, None, now, LogCategory::Warning, &line).await?;
+        let line = format!("let {OUTSIDE}, in {id}: {why}");
         let what = Hand::IgnoreWindows.word();
-        event_insert(tx, &NewEvent { rollout: id, machine: None, at: now, who, what, line: &line }).await?;
+        Deed::new(AuditKind::Rollout, AuditCategory::Modified, what, line).by(who).on(id).write(tx, space, now).await?;
     }
     let scope = Scope { selection: request.selection, roles: request.roles };
     scope_insert(tx, id, &scope, &left).await?;

@@ -2,13 +2,17 @@
 
 use super::calendar::{FreezePeriod, FreezeScope};
 use super::create::Selection;
+use serde_json::Value;
+
 use crate::app::App;
+use crate::audit::{Deed, because, freeze_state};
 use crate::db::DbError;
 use crate::db::environments::environment_list;
-use crate::db::maintenance::{freeze_delete, freeze_insert};
+use crate::db::maintenance::{freeze_delete, freeze_insert, freeze_list};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, FreezeId, SpaceId};
 use crate::live::Change;
+use crate::model::{AuditCategory, AuditKind};
 
 /// Longest reason, in characters.
 const REASON_MAX: usize = 500;
@@ -69,6 +73,10 @@ pub async fn freeze_add(app: &App, space: SpaceId, who: &str, period: FreezePeri
     }
     let period = FreezePeriod { scope, reason, ..period };
     let id = freeze_insert(&mut tx, space, &period, who, now).await?;
+    let line = format!("froze upgrades until {}: {}", period.until.minutes(), period.reason);
+    let deed = Deed::new(AuditKind::Freeze, AuditCategory::Created, "Create", line).by(who).on(id);
+    let deed = if let FreezeScope::Environments(ids) = &period.scope { deed.on_all(ids) } else { deed };
+    deed.changed(Value::Null, freeze_state(&period)).write(&mut tx, space, now).await?;
     tx.commit().await.map_err(DbError::from)?;
     tracing::info!(freeze.id = %id, by = who, reason = period.reason, "upgrades are frozen for a time");
     tell(app, &period.scope);
@@ -78,7 +86,15 @@ pub async fn freeze_add(app: &App, space: SpaceId, who: &str, period: FreezePeri
 /// Takes a freeze back. False if there is none.
 pub async fn freeze_end(app: &App, space: SpaceId, who: &str, id: FreezeId) -> Result<bool, FreezeError> {
     let mut tx = app.db.write().await?;
+    let freeze = freeze_list(&mut tx, space).await?.into_iter().find(|freeze| freeze.id == id);
     let was_there = freeze_delete(&mut tx, space, id).await?;
+    if was_there {
+        let reason = freeze.as_ref().map_or("", |freeze| freeze.period.reason.as_str());
+        let line = format!("took a freeze back{}", because(reason));
+        let deed = Deed::new(AuditKind::Freeze, AuditCategory::Deleted, "Delete", line).by(who).on(id);
+        let before = freeze.as_ref().map(|freeze| freeze_state(&freeze.period)).unwrap_or_default();
+        deed.changed(before, Value::Null).write(&mut tx, space, app.clock.now()).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     if was_there {
         tracing::info!(freeze.id = %id, by = who, "a freeze was taken back");

@@ -5,6 +5,7 @@
 //! nothing to change changes nothing and is no error, so that it may be made again.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::create::RolloutError;
 use super::hindrance::Hold;
@@ -13,11 +14,10 @@ use super::settle::by_hand;
 use super::state::{Rollout, RolloutState};
 use super::strategy::Strategy;
 use crate::app::App;
+use crate::audit::{Deed, because, hold_state};
 use crate::clock::Timestamp;
-use crate::db::machine_events::machine_event_insert;
-use crate::db::machine_holds::{hold_delete, hold_put};
+use crate::db::machine_holds::{hold_delete, hold_get, hold_put};
 use crate::db::machines::machine_get;
-use crate::db::rollout_events::{NewEvent, event_insert};
 use crate::db::rollout_waves::wave_release;
 use crate::db::rollouts::{
     rollout_cancel_request, rollout_forgive, rollout_get, rollout_machine_update, rollout_revise, rollout_set_state,
@@ -28,10 +28,13 @@ use crate::db::version_failures::{version_failures_release, version_failures_rel
 use crate::db::{Connection, DbError};
 use crate::ids::{MachineId, RolloutId, SpaceId};
 use crate::live::Change;
-use crate::model::LogCategory;
+use crate::model::{AuditCategory, AuditKind, LogCategory};
 
 /// Longest reason that is kept, in characters. The rest is cut off.
 pub(super) const WHY_MAX: usize = 500;
+
+/// What ignoring the hours is, after who lets it.
+pub(super) const OUTSIDE: &str = "machines begin outside their maintenance windows and in freezes";
 
 /// What a person does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,11 +105,12 @@ pub async fn rollout_hand(
     let now = app.clock.now();
     let done = act(&mut tx, &rollout, who, hand, now).await?;
     let Some(done) = done else { return Ok(rollout) };
-    let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+    let because = because(&why);
     let line = format!("{} {}{because}", who.name, done.what);
     task_log_append(&mut tx, rollout.task, done.machine, now, LogCategory::Warning, &line).await?;
-    let event = NewEvent { rollout: id, machine: done.machine, at: now, who: who.name, what: hand.word(), line: &line };
-    event_insert(&mut tx, &event).await?;
+    let category = if *hand == Hand::Cancel { AuditCategory::Canceled } else { AuditCategory::Modified };
+    let deed = Deed::new(AuditKind::Rollout, category, hand.word(), format!("{}{because}", done.did)).by(who.name);
+    deed.on(id).on_all(done.machine).write(&mut tx, space, now).await?;
     rollout_revise(&mut tx, id).await?;
     let after = rollout_get(&mut tx, space, id).await?.ok_or(RolloutError::NoRollout { id })?;
     tx.commit().await.map_err(DbError::from)?;
@@ -132,12 +136,15 @@ pub async fn machine_hold(
 ) -> Result<(), RolloutError> {
     let reason: String = who.why.trim().chars().take(WHY_MAX).collect();
     let mut tx = app.db.write().await?;
-    machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
-    let hold = Hold { reason, by: who.name.to_owned(), since: app.clock.now(), until };
+    let machine = machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
+    let now = app.clock.now();
+    let before = hold_get(&mut tx, id, now).await?.as_ref().map(hold_state).unwrap_or_default();
+    let hold = Hold { reason, by: who.name.to_owned(), since: now, until };
     hold_put(&mut tx, id, &hold).await?;
     let ends = until.map(|until| format!(" until {}", until.minutes())).unwrap_or_default();
-    let line = format!("{} holds it{ends}: {}", who.name, hold.reason);
-    machine_event_insert(&mut tx, id, hold.since, who.name, "Hold", &line).await?;
+    let line = format!("held machine {}{ends}{}", machine.name, because(&hold.reason));
+    let deed = Deed::new(AuditKind::Machine, AuditCategory::Modified, "Hold", line).by(who.name).on(id);
+    deed.changed(before, hold_state(&hold)).write(&mut tx, space, now).await?;
     tx.commit().await.map_err(DbError::from)?;
     tracing::info!(machine.id = %id, by = who.name, reason = hold.reason, "a machine is held");
     app.live.tell(Change::Machine(id));
@@ -148,13 +155,15 @@ pub async fn machine_hold(
 /// Takes the hold of a machine away. Without one there is nothing to do.
 pub async fn machine_release(app: &App, space: SpaceId, id: MachineId, who: Who<'_>) -> Result<(), RolloutError> {
     let mut tx = app.db.write().await?;
-    machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
+    let machine = machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
+    let now = app.clock.now();
+    let before = hold_get(&mut tx, id, now).await?.as_ref().map(hold_state).unwrap_or_default();
     let was_held = hold_delete(&mut tx, id).await?;
     if was_held {
         let why: String = who.why.trim().chars().take(WHY_MAX).collect();
-        let because = if why.is_empty() { String::new() } else { format!(": {why}") };
-        let line = format!("{} takes the hold away{because}", who.name);
-        machine_event_insert(&mut tx, id, app.clock.now(), who.name, "Release", &line).await?;
+        let line = format!("released machine {}{}", machine.name, because(&why));
+        let deed = Deed::new(AuditKind::Machine, AuditCategory::Modified, "Release", line).by(who.name).on(id);
+        deed.changed(before, Value::Null).write(&mut tx, space, now).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
     if was_held {
@@ -167,13 +176,16 @@ pub async fn machine_release(app: &App, space: SpaceId, id: MachineId, who: Who<
 
 /// What a hand came to.
 struct Done {
+    /// As the log tells it.
     what: String,
+    /// As the trail tells it.
+    did: String,
     machine: Option<MachineId>,
 }
 
 impl Done {
-    fn of(what: impl Into<String>) -> Self {
-        Self { what: what.into(), machine: None }
+    fn of(what: impl Into<String>, did: impl Into<String>) -> Self {
+        Self { what: what.into(), did: did.into(), machine: None }
     }
 }
 
@@ -193,14 +205,14 @@ async fn act(
             rollout_cancel_request(tx, id, now).await?;
             // The task shows that it is being cancelled, unless it is over.
             task_cancel_request(tx, rollout.space, rollout.task, now).await?;
-            Ok(Some(Done::of("cancels the rollout")))
+            Ok(Some(Done::of("cancels the rollout", format!("cancelled {id}"))))
         }
         Hand::StartNow => {
             if rollout.state != RolloutState::Scheduled {
                 return Ok(None);
             }
             rollout_set_state(tx, id, RolloutState::Running, "", now).await?;
-            Ok(Some(Done::of("begins the rollout now")))
+            Ok(Some(Done::of("begins the rollout now", format!("began {id} before its hour"))))
         }
         Hand::Pause if rollout.state == RolloutState::Paused => Ok(None),
         Hand::Pause if !is_open => Err(RolloutError::Over { id }),
@@ -208,13 +220,14 @@ async fn act(
             let why = if who.why.is_empty() { String::new() } else { format!(": {}", who.why) };
             let reason = format!("{} paused it{why}", who.name);
             rollout_set_state(tx, id, RolloutState::Paused, &reason, now).await?;
-            Ok(Some(Done::of("pauses the rollout")))
+            Ok(Some(Done::of("pauses the rollout", format!("paused {id}"))))
         }
         Hand::Resume if rollout.state != RolloutState::Paused || !is_open => Ok(None),
         Hand::Resume => {
             rollout_forgive(tx, id, now).await?;
             rollout_set_state(tx, id, RolloutState::Running, "", now).await?;
-            Ok(Some(Done::of("resumes the rollout; the failures so far no longer count")))
+            let did = format!("resumed {id}; the failures so far no longer count");
+            Ok(Some(Done::of("resumes the rollout; the failures so far no longer count", did)))
         }
         Hand::Retry(machines) => retry(tx, rollout, machines, now).await,
         Hand::Skip(machine) => skip(tx, rollout, who, *machine, now).await,
@@ -225,7 +238,8 @@ async fn act(
                 return Ok(None);
             }
             wave_release(tx, id, at, who.name, now).await?;
-            Ok(Some(Done::of(format!("releases wave {number} ({})", rollout.waves[at].title))))
+            let wave = format!("wave {number} ({})", rollout.waves[at].title);
+            Ok(Some(Done::of(format!("releases {wave}"), format!("released {wave} of {id}"))))
         }
         Hand::IgnoreWindows if rollout.strategy.ignore_windows.is_some() => Ok(None),
         Hand::IgnoreWindows if !is_open => Err(RolloutError::Over { id }),
@@ -233,11 +247,12 @@ async fn act(
             let strategy = Strategy { ignore_windows: Some(who.why.to_owned()), ..rollout.strategy.clone() };
             strategy.check()?;
             rollout_set_strategy(tx, id, &strategy).await?;
-            Ok(Some(Done::of("lets machines begin outside their maintenance windows and in freezes")))
+            Ok(Some(Done::of(format!("lets {OUTSIDE}"), format!("let {OUTSIDE}, in {id}"))))
         }
         Hand::ReleaseVersion(runtime) => {
             let released = version_failures_release_runtime(tx, &rollout.target, runtime, now).await?;
-            Ok((released > 0).then(|| Done::of(format!("releases {} for {runtime}", rollout.target))))
+            let version = format!("{} for {runtime}", rollout.target);
+            Ok((released > 0).then(|| Done::of(format!("releases {version}"), format!("released {version}, in {id}"))))
         }
     }
 }
@@ -276,7 +291,8 @@ async fn retry(
         rollout_forgive(tx, rollout.id, now).await?;
         rollout_set_state(tx, rollout.id, RolloutState::Running, "", now).await?;
     }
-    Ok(Some(Done::of(format!("retries {}", names.join(", ")))))
+    let names = names.join(", ");
+    Ok(Some(Done::of(format!("retries {names}"), format!("retried {names} in {}", rollout.id))))
 }
 
 async fn skip(
@@ -296,5 +312,7 @@ async fn skip(
     }
     let Some(next) = by_hand(machine, Phase::Skipped(reason), now) else { return Ok(None) };
     rollout_machine_update(tx, rollout.id, &next).await?;
-    Ok(Some(Done { what: format!("leaves {} as it is", machine.name), machine: Some(id) }))
+    let (name, rollout) = (&machine.name, rollout.id);
+    let did = format!("left {name} as it is, in {rollout}");
+    Ok(Some(Done { what: format!("leaves {name} as it is"), did, machine: Some(id) }))
 }

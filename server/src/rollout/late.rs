@@ -12,6 +12,7 @@ use super::absent::LateArrivals;
 use super::create::Selection;
 use super::state::{Rollout, RolloutState};
 use crate::app::App;
+use crate::audit::{Deed, PORTAL};
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_of;
@@ -22,7 +23,7 @@ use crate::db::tasks::task_log_append;
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId};
 use crate::live::Change;
-use crate::model::{LogCategory, Machine, VersionState};
+use crate::model::{AuditCategory, AuditKind, LogCategory, Machine, VersionState};
 
 /// How often it is looked for machines that came late. Each waits for so long at most before it is listed.
 const TICK: Duration = Duration::from_secs(5);
@@ -107,6 +108,9 @@ async fn join(app: &App, rollout: &Rollout, found: Vec<NewRolloutMachine>) -> Re
         if rollout_machine_insert(&mut tx, rollout.id, position, &machine, now).await? {
             let line = format!("{} came late and joins wave {}", machine.name, machine.wave + 1);
             task_log_append(&mut tx, rollout.task, Some(machine.machine), now, LogCategory::Info, &line).await?;
+            let line = format!("let {} join {}, wave {}", machine.name, rollout.id, machine.wave + 1);
+            let deed = Deed::new(AuditKind::Rollout, AuditCategory::Modified, "Join", line).by(PORTAL);
+            deed.on(rollout.id).on(machine.machine).write(&mut tx, rollout.space, now).await?;
             joined.push(machine.machine);
         }
     }

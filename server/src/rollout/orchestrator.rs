@@ -16,6 +16,7 @@ use super::plan::{Action, Observation, plan};
 use super::settle::{enter, intend, lag, shift, task_state};
 use super::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState};
 use crate::app::App;
+use crate::audit::{Deed, PORTAL};
 use crate::clock::{StepWatch, Timestamp};
 use crate::db::facts::facts_get;
 use crate::db::rollouts::{
@@ -27,7 +28,7 @@ use crate::db::version_failures::version_failure_insert;
 use crate::db::{Connection, DbError};
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::live::Change;
-use crate::model::{LogCategory, TaskState};
+use crate::model::{AuditCategory, AuditKind, LogCategory, TaskState};
 
 /// How often the loop looks while a machine is in flight. Every step that depends on time is at most this late.
 const TICK_BUSY: Duration = Duration::from_millis(250);
@@ -301,6 +302,9 @@ async fn set_state(
     let category = if state == RolloutState::Completed { LogCategory::Info } else { LogCategory::Warning };
     tracing::info!(rollout.id = %next.id, state = state.word(), reason = because, "a rollout changed");
     let at = app.clock.now();
+    let line = format!("set {} to {}: {because}", next.id, state.word());
+    let deed = Deed::new(AuditKind::Rollout, AuditCategory::Modified, "State", line).by(PORTAL).on(next.id);
+    deed.write(conn, next.space, at).await?;
     task_log_append(conn, next.task, None, at, category, &format!("{}: {because}", state.word())).await.map(|_| ())
 }
 

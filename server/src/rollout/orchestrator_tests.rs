@@ -476,7 +476,7 @@ async fn a_rollout_is_paused_and_resumed_by_hand_and_both_are_written_down_once(
     let said: Vec<&str> = events.iter().map(|event| event.line.as_str()).collect();
     assert_eq!(
         said,
-        ["alice resumes the rollout; the failures so far no longer count", "alice pauses the rollout: lunch"]
+        ["alice resumed Rollouts-1; the failures so far no longer count", "alice paused Rollouts-1: lunch"]
     );
     stop.cancel();
 }

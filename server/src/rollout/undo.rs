@@ -15,10 +15,10 @@ use super::phase::{PhaseKind, SkipReason};
 use super::state::{Return, Rollout, RolloutMachine};
 use super::strategy::{Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy};
 use crate::app::App;
+use crate::audit::{Deed, because};
 use crate::clock::Timestamp;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
-use crate::db::rollout_events::{NewEvent, event_insert};
 use crate::db::rollouts::{
     NewRollout, NewRolloutMachine, rollout_cancel_request, rollout_get, rollout_insert, rollout_undo_of,
 };
@@ -26,7 +26,7 @@ use crate::db::tasks::{task_cancel_request, task_insert, task_log_append};
 use crate::db::{Connection, DbError};
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
 use crate::live::Change;
-use crate::model::{Facts, LogCategory, NewTask};
+use crate::model::{AuditCategory, AuditKind, Facts, LogCategory, NewTask};
 
 /// What an undo does with one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,11 +154,10 @@ pub async fn rollout_undo(app: &App, space: SpaceId, id: RolloutId, who: Who<'_>
     if !rollout.is_over() {
         task_cancel_request(&mut tx, space, rollout.task, now).await?;
     }
-    let because = if why.is_empty() { String::new() } else { format!(": {why}") };
-    let told = Told { who: who.name, because: &because, now };
+    let told = Told { who: who.name, because: &because(&why), now, space };
     let (undo, task) = write_undo(&mut tx, &rollout, &plan, told).await?;
-    let undone = format!("{} undoes the rollout on {}, by {undo}{because}", who.name, count(plan.goes()));
-    told.tell(&mut tx, (id, rollout.task), &undone).await?;
+    let on = format!("on {}, by {undo}", count(plan.goes()));
+    told.tell(&mut tx, (id, rollout.task), &format!("undoes the rollout {on}"), &format!("undid {id} {on}")).await?;
     let undo = rollout_get(&mut tx, space, undo).await?.ok_or(RolloutError::NoRollout { id: undo })?;
     tx.commit().await.map_err(DbError::from)?;
     undo.machines.iter().for_each(|machine| app.live.tell(Change::Machine(machine.machine)));
@@ -188,6 +187,7 @@ struct Told<'a> {
     who: &'a str,
     because: &'a str,
     now: Timestamp,
+    space: SpaceId,
 }
 
 impl Told<'_> {
@@ -195,11 +195,14 @@ impl Told<'_> {
         self,
         conn: &mut Connection,
         (rollout, task): (RolloutId, TaskId),
-        line: &str,
+        does: &str,
+        did: &str,
     ) -> Result<(), DbError> {
-        task_log_append(conn, task, None, self.now, LogCategory::Warning, line).await?;
-        let event = NewEvent { rollout, machine: None, at: self.now, who: self.who, what: "Undo", line };
-        event_insert(conn, &event).await
+        let Self { who, because, now, space } = self;
+        let line = format!("{who} {does}{because}");
+        task_log_append(conn, task, None, now, LogCategory::Warning, &line).await?;
+        let deed = Deed::new(AuditKind::Rollout, AuditCategory::Modified, "Undo", format!("{did}{because}"));
+        deed.by(who).on(rollout).on(task).write(conn, space, now).await
     }
 }
 
@@ -238,8 +241,8 @@ async fn write_undo(
         packages: Vec::new(),
     };
     let id = rollout_insert(conn, &new).await?;
-    let line = format!("{} brings back what {} changed: {}{}", told.who, rollout.id, plan.sentence(), told.because);
-    told.tell(conn, (id, task), &line).await?;
+    let back = format!("back what {} changed: {}", rollout.id, plan.sentence());
+    told.tell(conn, (id, task), &format!("brings {back}"), &format!("brought {back}")).await?;
     Ok((id, task))
 }
 

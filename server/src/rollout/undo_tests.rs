@@ -63,7 +63,7 @@ async fn an_undo_is_made_once_and_both_rollouts_tell_who_wished_it_and_why() {
     let first = made(&fixture, &rollout).await;
     let Undo::Known(second) = undo(&fixture, &rollout, "again").await.unwrap() else { panic!("a second one") };
     assert_eq!(first.id, second.id);
-    for (id, words) in [(rollout.id, "undoes the rollout on 3 machines"), (first.id, "2 machines to 1.0.0")] {
+    for (id, words) in [(rollout.id, "undid Rollouts-1 on 3 machines"), (first.id, "2 machines to 1.0.0")] {
         let events = event_list(&mut fixture.test.db.read().await.unwrap(), id).await.unwrap();
         let [event] = &events[..] else { panic!("{events:?}") };
         assert!(event.who == "alice" && event.line.contains(words) && event.line.ends_with(": it leaks"), "{event:?}");

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use contract::{PackageId, Version};
 
 use crate::app::App;
+use crate::audit::Deed;
 use crate::db::environments::environment_get;
 use crate::db::machines::machine_list;
 use crate::db::packages::{package_get, package_list};
@@ -24,7 +25,7 @@ use crate::db::tasks::{task_cancel_request, task_get, task_insert, task_log_appe
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
 use crate::live::Change;
-use crate::model::{Environment, LogCategory, Machine, NewTask, Package, TaskState};
+use crate::model::{AuditCategory, AuditKind, Environment, LogCategory, Machine, NewTask, Package, TaskState};
 use crate::rollout::create::Selection;
 
 /// The name of tasks that ask machines how they are.
@@ -182,11 +183,15 @@ pub async fn task_cancel(app: &App, space: SpaceId, id: TaskId, who: &str) -> Re
         return Err(TaskError::Completed { task: id, state: task.state });
     }
     if task_cancel_request(&mut tx, space, id, app.now()).await? {
-        if let Some(rollout) = rollout_of_task(&mut tx, id).await? {
+        let rollout = rollout_of_task(&mut tx, id).await?;
+        if let Some(rollout) = rollout {
             rollout_cancel_request(&mut tx, rollout, app.now()).await?;
         }
         let line = format!("{who} asked to cancel the task.");
         task_log_append(&mut tx, id, None, app.now(), LogCategory::Warning, &line).await?;
+        let line = format!("asked to cancel {id} ({})", task.task.description);
+        let deed = Deed::new(AuditKind::Task, AuditCategory::Canceled, "Cancel", line).by(who).on(id);
+        deed.on_all(rollout).write(&mut tx, space, app.now()).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
     announce(app, id);
@@ -217,6 +222,10 @@ async fn insert(conn: &mut Connection, app: &App, task: &NewTask, machines: &[Ma
     for machine in machines {
         task_machine_insert(conn, id, machine.id, &machine.name).await?;
     }
+    // Not the arguments: those of a deployment hold its variables.
+    let line = format!("queued {}: {}", task.name, task.description);
+    let deed = Deed::new(AuditKind::Task, AuditCategory::Queued, task.name.clone(), line).by(&task.created_by).on(id);
+    deed.on_all(machines.iter().map(|machine| machine.id)).write(conn, task.space, app.now()).await?;
     Ok(id)
 }
 

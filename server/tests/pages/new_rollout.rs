@@ -138,6 +138,6 @@ async fn a_machine_is_held_and_let_go_on_its_page_and_says_why_it_is_not_upgrade
     assert!(page.text("#machine").contains("nobody asked for that"));
     assert_eq!(
         page.texts(".events li .break"),
-        ["admin takes the hold away", "admin holds it until 2099-12-02 08:30 UTC: month end"]
+        ["admin released machine web-1", "admin held machine web-1 until 2099-12-02 08:30 UTC: month end"]
     );
 }

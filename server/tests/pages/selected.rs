@@ -89,7 +89,7 @@ async fn a_question_says_how_many_and_changes_nothing() {
     assert_eq!(done.location.as_deref(), Some("/environments?"));
     assert!(is_disabled(&portal, 1).await && is_disabled(&portal, 2).await && !is_disabled(&portal, 3).await);
     let events = machine_event_list(&mut portal.db.read().await.unwrap(), MachineId(1)).await.unwrap();
-    assert_eq!((events[0].what.as_str(), events[0].line.as_str()), ("Disable", "admin disables it"));
+    assert_eq!((events[0].what.as_str(), events[0].line.as_str()), ("Disable", "admin disabled machine dev-0000"));
 
     let nobody = browser.post("/machines/selected", &[("which", "picked"), ("deed", "delete")]).await;
     assert_eq!(nobody.status, StatusCode::BAD_REQUEST);

@@ -101,7 +101,13 @@ async fn an_upgrade_lock_is_a_hold_without_an_end_and_every_machine_says_why_it_
     let lines: Vec<_> = events.iter().map(|event| event.line.as_str()).collect();
     assert_eq!(
         lines,
-        ["admin takes the hold away", "admin holds it: month end", "admin holds it: locked through the REST API"]
+        [
+            "admin released machine web1",
+            "admin changed machine web1",
+            "admin held machine web1: month end",
+            "admin held machine web1: locked through the REST API",
+            "admin added machine web1"
+        ]
     );
 }
 

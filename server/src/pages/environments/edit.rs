@@ -11,12 +11,11 @@ use http::StatusCode;
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
-use crate::db::environments::{environment_delete, environment_get, environment_insert, environment_update};
+use crate::db::environments::environment_get;
 use crate::db::maintenance::calendar_load;
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, SpaceId};
-use crate::live::Change;
 use crate::model::{Environment, NewEnvironment};
 use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
@@ -25,6 +24,7 @@ use crate::rollout::automatic::UpgradePolicy;
 use crate::rollout::calendar::{Calendar, Closed, WINDOWS_MAX, WindowSpec};
 use crate::rollout::care::{Cares, NewCare};
 use crate::rollout::strategy::Strategy;
+use crate::roster::{environment_remove, environment_write};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -216,8 +216,10 @@ async fn save(
 /// Writes the draft down as a new environment or over an old one; where it cannot be, shows it again and says why.
 async fn put(app: &App, user: &PageUser, id: Option<EnvironmentId>, draft: Draft) -> Result<Response, PageError> {
     let problem = match draft.read().and_then(|new| Ok((new, draft.care()?))) {
-        Ok((new, care)) => match write(app, id, &new, &care).await {
-            Ok(id) => return Ok(Redirect::to(&format!("/environments#environment-{}", id.0)).into_response()),
+        Ok((new, care)) => match environment_write(app, SpaceId::DEFAULT, id, |_| Ok(new), &care).await {
+            Ok((written, _)) => {
+                return Ok(Redirect::to(&format!("/environments#environment-{}", written.id.0)).into_response());
+            }
             Err(DbError::Refused(refusal)) => refusal.to_string(),
             Err(error) => return Err(error.into()),
         },
@@ -225,28 +227,6 @@ async fn put(app: &App, user: &PageUser, id: Option<EnvironmentId>, draft: Draft
     };
     let page = form(app, user, id, draft, Some(sentence(&problem)));
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
-}
-
-async fn write(
-    app: &App,
-    id: Option<EnvironmentId>,
-    new: &NewEnvironment,
-    care: &NewCare,
-) -> Result<EnvironmentId, DbError> {
-    let mut tx = app.db.write().await?;
-    let written = match id {
-        None => environment_insert(&mut tx, SpaceId::DEFAULT, new).await?.id,
-        Some(id) => match environment_update(&mut tx, SpaceId::DEFAULT, id, new).await? {
-            Some(environment) => environment.id,
-            None => return Err(crate::db::Refusal::UnknownEnvironment(id).into()),
-        },
-    };
-    care.put(&mut tx, written).await?;
-    tx.commit().await?;
-    app.live.tell(Change::Environment(written));
-    // Windows may have opened.
-    app.live.poke_orchestrator();
-    Ok(written)
 }
 
 async fn ask_delete(
@@ -267,12 +247,9 @@ async fn ask_delete(
 }
 
 async fn delete(_: PageUser, State(app): State<App>, Id(id): Id<EnvironmentId>) -> Result<Redirect, PageError> {
-    let mut tx = app.db.write().await?;
-    if !environment_delete(&mut tx, SpaceId::DEFAULT, id).await? {
+    if !environment_remove(&app, SpaceId::DEFAULT, id).await? {
         return Err(ApiError::not_found(format!("The environment {id}")).into());
     }
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Environment(id));
     Ok(Redirect::to("/environments"))
 }
 

@@ -14,15 +14,15 @@ use crate::app::App;
 use crate::auth::PageUser;
 use crate::db::DbError;
 use crate::db::environments::environment_list;
-use crate::db::machines::{machine_by_name, machine_by_thumbprint, machine_insert};
+use crate::db::machines::{machine_by_name, machine_by_thumbprint};
 use crate::discovery::discover;
 use crate::ids::{MachineId, SpaceId};
-use crate::live::Change;
 use crate::model::{Environment, Machine, NewMachine};
 use crate::pages::form::{Address, Body};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
 use crate::pages::{PageError, sentence};
+use crate::roster::machine_add;
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/machines/new", get(new)).route("/machines/discover", post(look)).route("/machines", post(add))
@@ -106,10 +106,5 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
 
 async fn insert(app: &App, user: &PageUser, new: &NewMachine) -> Result<MachineId, PageError> {
     user.0.operates(&new.environments)?;
-    let mut tx = app.db.write().await?;
-    let id = machine_insert(&mut tx, SpaceId::DEFAULT, new, app.now()).await?.id;
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Machine(id));
-    app.live.poke_health();
-    Ok(id)
+    Ok(machine_add(app, SpaceId::DEFAULT, new).await?.id)
 }

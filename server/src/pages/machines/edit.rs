@@ -11,18 +11,18 @@ use http::StatusCode;
 use super::form::Draft;
 use crate::app::App;
 use crate::auth::PageUser;
+use crate::db::Connection;
 use crate::db::environments::environment_list;
-use crate::db::machines::{machine_delete, machine_get, machine_update};
-use crate::db::{Connection, DbError};
+use crate::db::machines::machine_get;
 use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId};
-use crate::live::Change;
 use crate::model::{Environment, Machine, NewMachine};
 use crate::pages::form::{Body, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::tasks::refused;
 use crate::pages::{ConfirmPage, PageError, sentence};
 use crate::rollout::create::Selection;
+use crate::roster::{machine_change, machine_remove};
 use crate::tasks::task_create_health;
 
 pub(super) fn router() -> Router<App> {
@@ -82,15 +82,9 @@ async fn save(
 
 async fn update(app: &App, user: &PageUser, id: MachineId, new: &NewMachine) -> Result<(), PageError> {
     user.0.operates(&new.environments)?;
-    let mut tx = app.db.write().await?;
-    let old = get_one(&mut tx, id).await?;
-    if machine_update(&mut tx, SpaceId::DEFAULT, id, new).await?.is_none() {
-        return Err(missing(id));
-    }
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Machine(id));
-    app.live.poke_orchestrator();
-    if (&old.address, old.thumbprint) != (&new.address, new.thumbprint) && !new.is_disabled {
+    let wish = |_: &Machine| Ok::<_, ApiError>(new.clone());
+    let (old, new) = machine_change(app, SpaceId::DEFAULT, id, wish).await?.ok_or_else(|| missing(id))?;
+    if (old.address, old.thumbprint) != (new.address, new.thumbprint) && !new.is_disabled {
         // What is known of it was seen at the old address.
         let machines = Selection::Machines(vec![id]);
         task_create_health(app, SpaceId::DEFAULT, &user.0.username, &machines, None).await.map_err(refused)?;
@@ -113,13 +107,9 @@ async fn ask_delete(user: PageUser, State(app): State<App>, Id(id): Id<MachineId
 }
 
 async fn delete(_: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
-    let mut tx = app.db.write().await?;
-    if !machine_delete(&mut tx, SpaceId::DEFAULT, id).await? {
+    if !machine_remove(&app, SpaceId::DEFAULT, id).await? {
         return Err(missing(id));
     }
-    tx.commit().await.map_err(DbError::from)?;
-    app.live.tell(Change::Machine(id));
-    app.live.poke_orchestrator();
     Ok(Redirect::to("/environments"))
 }
 

@@ -10,15 +10,17 @@ use http::StatusCode;
 use tower_sessions::Session;
 
 use crate::app::App;
+use crate::audit::{Deed, because};
 use crate::auth::{
     LoginError, PASSWORD_MIN, PageUser, PasswordError, Peer, api_key_create, password_change, sessions_end_all,
 };
 use crate::clock::Timestamp;
 use crate::db::api_keys::{api_key_list, api_key_revoke};
+use crate::db::audit::api_key_purpose;
 use crate::db::{DbError, environments::environment_list};
 use crate::error::ApiError;
 use crate::ids::{ApiKeyId, SpaceId};
-use crate::model::{ApiKey, Reach, Role, Scope};
+use crate::model::{ApiKey, AuditCategory, AuditKind, Reach, Role, Scope};
 use crate::pages::form::{Body, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
@@ -130,7 +132,11 @@ async fn add_key(user: PageUser, State(app): State<App>, Body(fields): Body) -> 
 /// Revoking one that works no more changes nothing.
 async fn revoke_key(user: PageUser, State(app): State<App>, Id(id): Id<ApiKeyId>) -> Result<Redirect, PageError> {
     let mut tx = app.db.write().await?;
-    api_key_revoke(&mut tx, user.0.user, id, app.now()).await?;
+    if api_key_revoke(&mut tx, user.0.user, id, app.now()).await? {
+        let line = format!("revoked their API key{}", because(&api_key_purpose(&mut tx, id).await?));
+        let deed = Deed::new(AuditKind::ApiKey, AuditCategory::Deleted, "Revoke", line).on(id).on(user.0.user);
+        deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     Ok(Redirect::to("/account"))
 }

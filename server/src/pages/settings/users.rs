@@ -9,8 +9,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
+use serde_json::Value;
 
 use crate::app::App;
+use crate::audit::{Deed, user_state};
 use crate::auth::{PageUser, setup_link_create};
 use crate::db::environments::environment_list;
 use crate::db::users::{user_get, user_insert, user_list, user_other_administrators, user_set_disabled, user_set_role};
@@ -18,7 +20,7 @@ use crate::db::{Connection, DbError};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, SpaceId, UserId};
 use crate::live::Change;
-use crate::model::{Environment, Reach, Role, User};
+use crate::model::{AuditCategory, AuditKind, Environment, Reach, Role, User};
 use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view::{Mark, Status};
@@ -147,6 +149,9 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
         }
         Err(error) => return Err(error.into()),
     };
+    let line = format!("added user {}", added.username);
+    let deed = Deed::new(AuditKind::User, AuditCategory::Created, "Create", line).on(added.id);
+    deed.changed(Value::Null, user_state(&added)).write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     let link = new_link(&mut tx, &app, added.id).await?;
     tx.commit().await.map_err(DbError::from)?;
     let page = page(&app, &user, Some(added.id), draft, None).await?;
@@ -170,7 +175,7 @@ async fn save(
 ) -> Result<Response, PageError> {
     let mut tx = app.db.write().await?;
     let old = get_one(&mut tx, id).await?;
-    let draft = Draft { name: old.username, ..Draft::from(&fields) };
+    let draft = Draft { name: old.username.clone(), ..Draft::from(&fields) };
     let stays = draft.role == Role::Administrator && !draft.is_disabled;
     if !stays && user_other_administrators(&mut tx, id).await? == 0 {
         drop(tx);
@@ -180,6 +185,12 @@ async fn save(
     }
     user_set_role(&mut tx, id, &draft.role).await?;
     user_set_disabled(&mut tx, id, draft.is_disabled).await?;
+    let line = format!("changed what {} may do", old.username);
+    let deed = Deed::new(AuditKind::User, AuditCategory::Modified, "Edit", line).on(id);
+    let deed = deed.changed(user_state(&old), user_state(&get_one(&mut tx, id).await?));
+    if !deed.changes_nothing() {
+        deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     // Whoever was disabled is shown nothing more.
     app.live.tell(Change::Sessions);

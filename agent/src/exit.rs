@@ -66,3 +66,34 @@ pub fn abort(reason: &str) -> ! {
     last_words(reason);
     std::process::abort()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Set in the process that panics: it is this test's own program, with a stderr as Suction Cup makes it.
+    const PANICS: &str = "TENTACLE_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_in_the_file_for_last_words_and_what_else_is_said_is_not() {
+        if std::env::var_os(PANICS).is_some() {
+            keep_stderr_for_last_words();
+            eprintln!("chatter");
+            assert!(std::thread::spawn(|| panic!("the sky fell")).join().is_err());
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let stderr = folder.path().join("stderr");
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let name = "exit::tests::a_panic_is_in_the_file_for_last_words_and_what_else_is_said_is_not";
+        command.args([name, "--exact", "--nocapture"]).env(PANICS, "1").stderr(File::create(&stderr).unwrap());
+        let output = command.stdout(Stdio::piped()).output().unwrap();
+        let (words, log) = (std::fs::read_to_string(stderr).unwrap(), String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success(), "{log}");
+        assert!(words.contains("Tentacle panicked:") && words.contains("the sky fell"), "{words}");
+        assert!(!words.contains("chatter") && log.contains("chatter"), "{words}\n{log}");
+    }
+}

@@ -44,6 +44,10 @@ pub struct Cli {
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
 
+    /// Take Suction Cup as it is shipped: static, with another libc and other system calls
+    #[arg(long, conflicts_with = "programs")]
+    shipped: bool,
+
     /// Write the report here too, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -55,6 +59,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<bool> {
     let stand_in = std::env::current_exe().context("cannot find the own program")?;
     let programs = match &cli.programs {
         Some(folder) => Programs::in_folder(folder, stand_in),
+        None if cli.shipped => Programs::of(&xtask::Programs::build(false)?.with_static_supervisor()?, stand_in),
         None => Programs::of(&xtask::Programs::build(false)?, stand_in),
     };
     let kit = Kit::make(&programs)?;

@@ -220,6 +220,31 @@ fn units_are_such_that_systemd_has_nothing_to_say() {
 }
 
 #[test]
+fn the_portals_unit_never_gives_up_and_may_do_no_more_than_it_needs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/portal/octopus-server.service");
+    let text = fs::read_to_string(path).unwrap();
+    for line in [
+        "Restart=always",
+        "StartLimitIntervalSec=0",
+        "User=octopus-server",
+        "UMask=0077",
+        "StateDirectoryMode=0700",
+        "CapabilityBoundingSet=",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "PrivateDevices=yes",
+        "MemoryDenyWriteExecute=yes",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+}
+
+#[test]
 fn the_machines_unit_never_gives_up_and_waits_for_longer_than_suction_cup() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/machine/octopus-tentacle.service");
     let text = fs::read_to_string(path).unwrap();

@@ -164,8 +164,14 @@ impl Machine {
                 effects.push(Effect::Kill);
                 State::Abandoning { until: now.saturating_add(ABANDON_AFTER), then: Then::Exit }
             }
-            State::Abandoning { until, .. } => State::Abandoning { until, then: Then::Exit },
-            State::Ending { run, until, .. } => State::Ending { run, until, then: Then::Exit },
+            State::Abandoning { until, then } => {
+                say_told(then, "the installer is ending already", effects);
+                State::Abandoning { until, then: Then::Exit }
+            }
+            State::Ending { run, until, then } => {
+                say_told(then, &format!("{} is ending already", run.version), effects);
+                State::Ending { run, until, then: Then::Exit }
+            }
             State::Bundling
             | State::Choosing { .. }
             | State::Counting { .. }
@@ -236,6 +242,13 @@ impl Machine {
             one.rejected = true;
             self.memory.reject(one);
         }
+    }
+}
+
+/// What was to follow changes only at the first TERM or INT, so a further one is no decision.
+fn say_told(then: Then, why: &str, effects: &mut Vec<Effect>) {
+    if then != Then::Exit {
+        effects.push(Effect::Log(format!("told to end; {why}")));
     }
 }
 

@@ -286,7 +286,7 @@ fn a_child_inherits_no_open_file_of_suction_cup() {
     let home = place.home.path().display().to_string();
     let leaked: Vec<_> = files(child)
         .into_iter()
-        .filter(|file| file.starts_with("socket:") || file.starts_with("anon_inode:") || *file == home)
+        .filter(|file| file.starts_with("socket:") || file.starts_with("anon_inode:") || file.starts_with(&home))
         .collect();
     assert_eq!(leaked, Vec::<String>::new());
     assert_eq!(fs::read_link(format!("/proc/{pid}/fd/0")).unwrap().to_str(), Some("/dev/null"));

@@ -1,5 +1,6 @@
 //! Ending, and not ending, by signals.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::support::{Place, STAY, is_alive, send, stays, wait_until};
@@ -82,9 +83,12 @@ fn a_stopped_and_continued_tentacle_is_left_alone() {
     place.install("1.0.0", STAY);
     let _cup = place.run(&[]);
     let pid = place.wait_for_starts(1)[0].pid;
+    let is_stopped = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
     for _ in 0..10 {
         send(pid, Signal::STOP);
+        wait_until("the stop", is_stopped);
         send(pid, Signal::CONT);
+        wait_until("the end of the stop", || !is_stopped());
     }
     assert!(stays(Duration::from_millis(300), || place.starts().len() == 1 && is_alive(pid)));
 }

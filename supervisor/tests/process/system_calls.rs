@@ -35,6 +35,18 @@ fn a_write_that_fails_in_any_way_stops_no_restart() {
 }
 
 #[test]
+fn a_disk_that_takes_no_mark_keeps_nobody_from_a_version_that_works() {
+    for error in ["ENOSPC", "EROFS", "EDQUOT", "EIO"] {
+        let Some(words) = strace(&[&format!("write,fsync,rename,renameat,renameat2:error={error}")]) else { return };
+        let place = Place::new();
+        place.install("1.0.0", STAY).prove("1.0.0").install("2.0.0", "exit 1");
+        let mut cup = place.run_through(&words, &UNLIMITED);
+        wait_until("the version that works", || place.started().last().is_some_and(|version| version == "1.0.0"));
+        assert_eq!(cup.stop().code(), Some(0), "{error}");
+    }
+}
+
+#[test]
 fn interrupted_calls_and_spurious_wake_ups_change_nothing() {
     if !survives(&["poll,ppoll,wait4,waitid:error=EINTR:when=1+2"]) {
         return;

@@ -9,6 +9,7 @@ mod deploy;
 mod faults;
 mod join;
 mod killed;
+mod last_words;
 mod nuget;
 mod orders;
 mod pages;

@@ -34,6 +34,9 @@ fn a_stop_while_an_unconfirmed_version_is_ended_launches_nothing_more() {
     world.run(601 * SECOND);
     assert_eq!(world.machine.state().name(), "Ending");
     world.step(Event::Stop);
+    world.step(Event::Stop);
+    let told = world.log.iter().filter(|line| line.contains("told to end; 2.0.0 is ending already")).count();
+    assert_eq!(told, 1, "{:?}", world.log);
     world.run(1_000 * SECOND);
     assert_eq!(world.machine.ask(), Ask::Exit);
     assert_eq!(world.started(), ["2.0.0"]);
@@ -57,4 +60,16 @@ fn an_installer_that_cannot_even_be_killed_is_left_behind() {
     assert!(machine.step(Event::Tick, 301 * SECOND).contains(&Effect::Kill));
     assert_eq!(machine.step(Event::Tick, 307 * SECOND), [Effect::Abandon]);
     assert_eq!(machine.ask(), Ask::Survey);
+}
+
+#[test]
+fn a_stop_while_an_installer_is_killed_is_told_and_ends_the_machine() {
+    let mut machine = Machine::new(Settings::default());
+    machine.step(Event::BundleStarted(v("2.0.0")), Duration::ZERO);
+    machine.step(Event::Tick, 301 * SECOND);
+    let told = [Effect::Log("told to end; the installer is ending already".to_owned())];
+    assert_eq!(machine.step(Event::Stop, 302 * SECOND), told);
+    assert_eq!(machine.step(Event::Stop, 303 * SECOND), []);
+    machine.step(Event::Tick, 307 * SECOND);
+    assert_eq!(machine.ask(), Ask::Exit);
 }

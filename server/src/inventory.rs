@@ -9,11 +9,12 @@ use crate::audit::Deed;
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::facts::{facts_get, facts_put};
+use crate::db::health_changes::{HealthChange, health_change_insert};
 use crate::db::machines::machine_some;
 use crate::ids::MachineId;
 use crate::live::Change;
 use crate::model::{
-    Answer, AuditCategory, AuditKind, Contact, Facts, InstalledVersion, Instances, Report, RunningWork,
+    Answer, AuditCategory, AuditKind, Contact, Facts, Health, InstalledVersion, Instances, Report, RunningWork,
 };
 use crate::tentacle::CallError;
 
@@ -48,6 +49,11 @@ pub async fn inventory_record(
         tracing::warn!(machine.id = %machine, sentence, "a machine's identity was cloned");
     }
     facts_put(&mut tx, machine, &facts).await?;
+    let health = Health::of(Some(&facts));
+    if Health::of(before.as_ref()) != health {
+        let change = HealthChange { at: tried_at, health, reason: facts.reason() };
+        health_change_insert(&mut tx, machine, &change).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(machine));
     Ok(facts)

@@ -76,6 +76,9 @@ enum Sent {
 
 use Sent::{File, Form, Json};
 
+/// Each byte of what the machine is pinned to.
+const PINNED: &str = "07";
+
 const THUMBPRINT: &str = "0808080808080808080808080808080808080808080808080808080808080808";
 
 /// Rule, address, what is given, and what is sent.
@@ -111,6 +114,8 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ("POST", "/machines/{id}/alone", "/machines/Machines-1/alone", Cloned, Form("")),
     ("POST", "/machines/{id}/hold", "/machines/Machines-1/hold", Nothing, Form("reason=demo")),
     ("POST", "/machines/{id}/release", "/machines/Machines-1/release", Hold, Form("")),
+    ("POST", "/machines/{id}/connect", "/machines/Machines-1/connect", Nothing, Form("")),
+    ("POST", "/machines/{id}/trust", "/machines/Machines-1/trust", Nothing, Form("before={pinned}&found={thumbprint}")),
     (
         "POST",
         "/registration-keys",
@@ -356,7 +361,10 @@ async fn every_route_that_changes_something_writes_who_did_it_and_from_where() {
         };
         let choice = if *given == Preview { previewed(&app, &boss).await } else { String::new() };
         let fill = |text: &str| {
-            let text = text.replace("{token}", &token).replace("{thumbprint}", THUMBPRINT);
+            let text = text
+                .replace("{token}", &token)
+                .replace("{thumbprint}", THUMBPRINT)
+                .replace("{pinned}", &PINNED.repeat(32));
             text.replace("{key}", &key).replace("{choice}", &choice)
         };
         let before = trail(&app).await.len();

@@ -37,6 +37,8 @@ const PAGES: &[(&str, &str)] = &[
     ("machine-new", "/machines/new"),
     ("machine-edit", "/machines/{machine}/edit"),
     ("machine-delete", "/machines/{machine}/delete"),
+    ("machine-past", "/machines/{machine}/past?kind=everything"),
+    ("machine-trust", "/machines/{machine}/trust"),
     ("registration-keys", "/registration-keys"),
     ("packages", "/packages"),
     ("deploy", "/deploy?package=Acme.Shop&version=1.0.0"),

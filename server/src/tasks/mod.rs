@@ -1,8 +1,9 @@
-//! Tasks that run in the portal's background: `Health` and `Deploy`. (`Upgrade` is run by the rollout orchestrator.)
+//! Tasks that run in the portal's background: `Health`, `Connectivity` and `Deploy`. (`Upgrade` is run by the rollout orchestrator.)
 //!
 //! Pages and the REST API call what is in this file: it writes wishes and pokes. The [`runner`] does them, and is the only
 //! one here that calls machines.
 
+mod connect;
 mod deploy;
 mod health;
 mod journal;
@@ -18,7 +19,7 @@ use contract::{PackageId, Version};
 use crate::app::App;
 use crate::audit::Deed;
 use crate::db::environments::environment_get;
-use crate::db::machines::machine_list;
+use crate::db::machines::{machine_get, machine_list};
 use crate::db::packages::{package_get, package_list};
 use crate::db::rollouts::{rollout_cancel_request, rollout_of_task};
 use crate::db::tasks::{task_cancel_request, task_get, task_insert, task_log_append, task_machine_insert};
@@ -30,6 +31,9 @@ use crate::rollout::create::Selection;
 
 /// The name of tasks that ask machines how they are.
 pub const HEALTH: &str = "Health";
+
+/// The name of tasks that walk the way to a machine step by step.
+pub const CONNECTIVITY: &str = "Connectivity";
 
 /// The name of tasks that install a package on machines.
 pub const DEPLOY: &str = "Deploy";
@@ -137,6 +141,25 @@ pub async fn task_create_health(
     };
     let task = NewTask { space, name: HEALTH.to_owned(), description, arguments, created_by: who.to_owned() };
     let id = insert(&mut tx, app, &task, &machines).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    announce(app, id);
+    Ok(id)
+}
+
+/// Makes a task that walks the way to a machine step by step. A disabled machine may be tried, too: that harms nothing, and
+/// a person asked.
+pub async fn task_create_connect(
+    app: &App,
+    space: SpaceId,
+    who: &str,
+    machine: MachineId,
+) -> Result<TaskId, TaskError> {
+    let mut tx = app.db.write().await?;
+    let machine = machine_get(&mut tx, space, machine).await?.ok_or(TaskError::UnknownMachine(machine))?;
+    let description = format!("Test the connection to {}", machine.name);
+    let arguments = serde_json::json!({ "MachineIds": [machine.id] });
+    let task = NewTask { space, name: CONNECTIVITY.to_owned(), description, arguments, created_by: who.to_owned() };
+    let id = insert(&mut tx, app, &task, std::slice::from_ref(&machine)).await?;
     tx.commit().await.map_err(DbError::from)?;
     announce(app, id);
     Ok(id)

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::Journal;
 use super::step::outcome;
-use super::{DEPLOY, HEALTH, deploy, health};
+use super::{CONNECTIVITY, DEPLOY, HEALTH, connect, deploy, health};
 use crate::app::App;
 use crate::db::DbError;
 use crate::db::tasks::{task_begin, task_end, task_list_open, task_machine_update, task_machines};
@@ -71,7 +71,9 @@ impl Runner {
         let open = task_list_open(&mut conn).await?;
         drop(conn);
         for task in open {
-            let Some(kind) = [HEALTH, DEPLOY].into_iter().find(|kind| *kind == task.task.name) else { continue };
+            let Some(kind) = [HEALTH, CONNECTIVITY, DEPLOY].into_iter().find(|kind| *kind == task.task.name) else {
+                continue;
+            };
             if !self.jobs.contains_key(&task.id)
                 && self.jobs.values().filter(|job| job.kind == kind).count() < TASKS_AT_ONCE_MAX
             {
@@ -130,6 +132,8 @@ async fn run_task(app: &App, task: &Task, cancel: &CancellationToken) -> Result<
                 return end(app, &journal, task.id, TaskState::Failed, &sentence).await;
             }
         }
+    } else if task.task.name == CONNECTIVITY {
+        try_join_all(open.map(|part| connect::run(app, task, part, cancel))).await?;
     } else {
         let gate = Semaphore::new(CHECKS_AT_ONCE_MAX);
         try_join_all(open.map(|part| health::run(app, task, part, &gate, cancel))).await?;

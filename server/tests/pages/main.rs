@@ -7,6 +7,7 @@ mod browser;
 mod hours;
 mod lost;
 mod new_rollout;
+mod machine_page;
 mod pages;
 mod people;
 mod registration;

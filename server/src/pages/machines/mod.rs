@@ -3,7 +3,9 @@
 mod add;
 mod edit;
 mod form;
+mod past;
 pub mod selected;
+mod trust;
 pub mod view;
 
 use askama::Template;
@@ -13,7 +15,7 @@ use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::{get, post};
 
-use self::view::{MachineView, machine_view};
+use self::view::{Around, MachineView, machine_view};
 use super::PageError;
 use super::environments::bundled;
 use super::environments::view::Truth;
@@ -28,18 +30,27 @@ use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_get;
+use crate::db::health_changes::health_change_list;
 use crate::db::machine_events::machine_event_list;
 use crate::db::machine_holds::hold_get;
+use crate::db::machine_past::{Deed, PastKind, machine_past};
 use crate::db::machines::machine_get;
 use crate::db::places::place_of;
 use crate::db::rollouts::rollout_paused;
 use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId};
 use crate::inventory::inventory_forget_clone;
+use crate::model::Contact;
 use crate::rollout::create::Selection;
 use crate::rollout::hands::{Who, machine_hold, machine_release};
 use crate::rollout::look::why_of;
-use crate::tasks::task_create_health;
+use crate::tasks::{task_create_connect, task_create_health};
+
+/// Upgrades and deployments that a machine's own page shows. All of them are on the page of its history.
+const PAST_SHOWN: u32 = 8;
+
+/// Changes of its health that a machine's page shows. Older ones are kept for a while, and not shown.
+const HEALTH_SHOWN: u32 = 20;
 
 /// `/machines` and what is under it, but for the upgrade.
 pub fn router() -> Router<App> {
@@ -51,7 +62,10 @@ pub fn router() -> Router<App> {
         .route("/machines/{id}/release", post(release))
         .merge(add::router())
         .merge(edit::router())
+        .route("/machines/{id}/connect", post(connect))
+        .merge(past::router())
         .merge(selected::router())
+        .merge(trust::router())
 }
 
 #[derive(Template, WebTemplate)]
@@ -87,8 +101,16 @@ pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
         holds: hold.into_iter().map(|hold| (id, hold)).collect(),
         ..Truth::default()
     };
-    let events = machine_event_list(&mut conn, id).await?;
-    Ok(machine_view(&truth, &machine, facts.as_ref(), &why.to_string(), events))
+    let (past, past_total) = machine_past(&mut conn, SpaceId::DEFAULT, id, PastKind::Changes, (0, PAST_SHOWN)).await?;
+    let is_refused = facts.as_ref().is_some_and(|facts| matches!(facts.contact, Contact::Refused { .. }));
+    let around = Around {
+        events: machine_event_list(&mut conn, id).await?,
+        health: health_change_list(&mut conn, id, HEALTH_SHOWN).await?,
+        past,
+        past_total,
+        is_refused,
+    };
+    Ok(machine_view(&truth, &machine, facts.as_ref(), &why.to_string(), around))
 }
 
 async fn hold(
@@ -130,5 +152,11 @@ async fn alone(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) ->
 async fn check(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
     let machines = Selection::Machines(vec![id]);
     let task = task_create_health(&app, SpaceId::DEFAULT, &user.0.username, &machines, None).await.map_err(refused)?;
+    Ok(Redirect::to(&format!("/tasks/{task}")))
+}
+
+/// Walks the way to the machine step by step, as a task whose log tells them.
+async fn connect(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
+    let task = task_create_connect(&app, SpaceId::DEFAULT, &user.0.username, id).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{task}")))
 }

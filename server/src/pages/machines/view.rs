@@ -4,6 +4,8 @@ use askama::Template;
 use contract::{Rejection, Verdicts};
 
 use crate::clock::Timestamp;
+use crate::db::health_changes::HealthChange;
+use crate::db::machine_past::{Deed, Past};
 use crate::db::rollout_events::Event;
 use crate::ids::EnvironmentId;
 use crate::model::{Brief, Facts, Machine, Report};
@@ -65,8 +67,23 @@ pub struct MachineView {
     pub hold: Option<Hold>,
     /// Why it is not upgraded, in a sentence.
     pub why: String,
+    /// What was around it.
+    pub around: Around,
+}
+
+/// What happened to a machine before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Around {
     /// What people did with it, newest first.
     pub events: Vec<Event>,
+    /// How its health changed, newest first.
+    pub health: Vec<HealthChange>,
+    /// Its newest upgrades and deployments.
+    pub past: Vec<Past>,
+    /// How many there are in all.
+    pub past_total: u64,
+    /// It answered with another certificate than the one that is pinned, or the way to it was refused otherwise.
+    pub is_refused: bool,
 }
 
 /// The verdicts on a version, in words.
@@ -99,13 +116,7 @@ fn report_view(report: &Report) -> ReportView {
 }
 
 /// The page of one machine. `why` is the answer to why it is not upgraded; `truth` need not tell of any other machine.
-pub fn machine_view(
-    truth: &Truth,
-    machine: &Machine,
-    facts: Option<&Facts>,
-    why: &str,
-    events: Vec<Event>,
-) -> MachineView {
+pub fn machine_view(truth: &Truth, machine: &Machine, facts: Option<&Facts>, why: &str, around: Around) -> MachineView {
     let name = |id: &EnvironmentId| truth.environments.iter().find(|e| e.id == *id).map(|e| (e.id, e.name.to_string()));
     MachineView {
         row: row_of(&Brief::of(machine, facts), truth),
@@ -120,7 +131,7 @@ pub fn machine_view(
         report: facts.and_then(|facts| facts.report.as_ref()).map(report_view),
         hold: truth.holds.get(&machine.id).cloned(),
         why: sentence(why),
-        events,
+        around,
     }
 }
 

@@ -125,6 +125,7 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ),
     ("POST", "/registration-keys/{id}/revoke", "/registration-keys/RegistrationKeys-1/revoke", Nothing, Form("")),
     ("POST", "/packages", "/packages", Nothing, File),
+    ("POST", "/packages/{name}/{version}/delete", "/packages/Acme/1.0.0/delete", Package, Form("")),
     ("POST", "/deploy", "/deploy", Package, Form("choice=Acme 1.0.0&environment=Environments-1&variables=Secret=hush")),
     ("POST", "/rollouts/new", "/rollouts/new", Preview, Form("{choice}")),
     ("POST", "/rollouts/{id}/cancel", "/rollouts/Rollouts-1/cancel", Nothing, Form("")),

@@ -41,6 +41,7 @@ const PAGES: &[(&str, &str)] = &[
     ("machine-trust", "/machines/{machine}/trust"),
     ("registration-keys", "/registration-keys"),
     ("packages", "/packages"),
+    ("package-delete", "/packages/{package}/{version}/delete"),
     ("deploy", "/deploy?package=Acme.Shop&version=1.0.0"),
     ("rollouts", "/rollouts"),
     ("rollout-new", "/rollouts/new"),
@@ -138,6 +139,8 @@ async fn furnish(portal: &Portal) -> anyhow::Result<Vec<(&'static str, String)>>
     ])
 }
 
+        ("package", "Acme.Shop".to_owned()),
+        ("version", "1.0.0".to_owned()),
 async fn ended(api: &Api, task: &str) -> anyhow::Result<()> {
     let ended = wait_for("the end of a task", LIMIT, async || {
         Ok(Some(api.task_get(task).await?).filter(|task| task["IsCompleted"] == true))

@@ -91,6 +91,8 @@ const PAGES: &[(&str, &str, Need)] = &[
     ("POST", "/machines/{id}/release", Operator(Machine)),
     ("GET", "/packages", User),
     ("POST", "/packages", Operator(Content)),
+    ("GET", "/packages/{name}/{version}/delete", Operator(Everything)),
+    ("POST", "/packages/{name}/{version}/delete", Operator(Everything)),
     ("GET", "/deploy", Operator(Content)),
     ("POST", "/deploy", Operator(Content)),
     ("GET", "/rollouts", User),

@@ -25,6 +25,7 @@ use super::environments::view::{Truth, environments_view};
 use super::form::{Address, Fields};
 use super::live::{LiveView, Part, cursor, difference};
 use super::tasks::Window;
+use super::tasks::filter::Filter as TaskList;
 use super::{environments, machines, packages, rollouts, tasks};
 use crate::app::App;
 use crate::auth::{PageUser, session_ended};
@@ -97,7 +98,7 @@ enum Scope {
     Rollouts(u32),
     Rollout(RolloutId, bool),
     Packages,
-    Tasks(u32),
+    Tasks(TaskList),
     Task(TaskId, Window),
 }
 
@@ -118,7 +119,7 @@ impl Scope {
             "environments" => Some(Self::Environments(Filter::read(fields))),
             "rollouts" => Some(Self::Rollouts(number())),
             "packages" => Some(Self::Packages),
-            "tasks" => Some(Self::Tasks(number())),
+            "tasks" => Some(Self::Tasks(TaskList::read(fields))),
             _ => None,
         }
     }
@@ -154,7 +155,7 @@ impl Scope {
             Self::Rollouts(page) => Box::new(rollouts::load_list(app, *page).await?),
             Self::Rollout(id, all) => Box::new(rollouts::load_view(app, *id, *all).await?),
             Self::Packages => Box::new(packages::load(app).await?),
-            Self::Tasks(page) => Box::new(tasks::load_list(app, *page).await?),
+            Self::Tasks(filter) => Box::new(tasks::load_list(app, filter).await?),
             Self::Task(id, window) => Box::new(tasks::load(app, *id, Some(*window)).await?),
         })
     }

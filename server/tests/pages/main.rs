@@ -5,6 +5,7 @@
 mod audit;
 mod browser;
 mod hours;
+mod lists;
 mod lost;
 mod new_rollout;
 mod machine_page;

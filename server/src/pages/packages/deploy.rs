@@ -110,8 +110,8 @@ async fn ask(user: PageUser, State(app): State<App>, Address(fields): Address) -
 }
 
 async fn page(app: &App, user: &PageUser, draft: Draft, problem: Option<String>) -> Result<DeployPage, PageError> {
-    let mut packages = super::load(app).await?.packages;
-    packages.retain(|package| !package.is_tentacle);
+    let groups = super::load(app).await?.groups;
+    let packages = groups.into_iter().flat_map(|group| group.versions).filter(|package| !package.is_tentacle).collect();
     let environments = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
     let shell = Shell::new(app, user, Section::Packages, "Deploy a package");
     Ok(DeployPage { shell, packages, environments, draft, problem })

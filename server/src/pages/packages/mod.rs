@@ -1,5 +1,6 @@
 //! Packages: what was uploaded, and uploading more. Deploying one is in `deploy`.
 
+mod delete;
 mod deploy;
 
 use askama::Template;
@@ -31,7 +32,11 @@ const DIGEST_SHOWN: usize = 12;
 pub fn router() -> Router<App> {
     // The package store has the limit: a package is far larger than any form.
     let upload = post(upload).layer(DefaultBodyLimit::disable());
-    Router::new().route("/packages", get(list)).route("/packages", upload).merge(deploy::router())
+    Router::new()
+        .route("/packages", get(list))
+        .route("/packages", upload)
+        .merge(delete::router())
+        .merge(deploy::router())
 }
 
 /// A package among others.
@@ -71,11 +76,47 @@ impl From<&Package> for PackageRow {
     }
 }
 
+/// A Tentacle package that the portal carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BundledRow {
+    /// For which machines.
+    pub runtime: String,
+    /// Its version.
+    pub version: String,
+    /// In bytes.
+    pub size: u64,
+    /// The digest of its bytes.
+    pub sha256: String,
+}
+
+/// The versions of one package.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PackageGroup {
+    /// Its id.
+    pub id: String,
+    /// Newest first; at least one.
+    pub versions: Vec<PackageRow>,
+}
+
 /// The list of packages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PackagesView {
-    /// By id; newest version first.
-    pub packages: Vec<PackageRow>,
+    /// By id.
+    pub groups: Vec<PackageGroup>,
+    /// What the portal carries by itself.
+    pub bundled: Vec<BundledRow>,
+}
+
+/// Rows that stand in the order of their ids, in groups.
+fn grouped(rows: impl Iterator<Item = PackageRow>) -> Vec<PackageGroup> {
+    let mut groups: Vec<PackageGroup> = Vec::new();
+    for row in rows {
+        match groups.last_mut().filter(|group| group.id.eq_ignore_ascii_case(&row.id)) {
+            Some(group) => group.versions.push(row),
+            None => groups.push(PackageGroup { id: row.id.clone(), versions: vec![row] }),
+        }
+    }
+    groups
 }
 
 #[derive(Template)]
@@ -116,7 +157,13 @@ async fn page(app: &App, user: &PageUser, problem: Option<String>) -> Result<Lis
 /// All packages.
 pub async fn load(app: &App) -> Result<PackagesView, DbError> {
     let packages = package_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
-    Ok(PackagesView { packages: packages.iter().map(PackageRow::from).collect() })
+    let bundled = app.bundle.packages().iter().map(|package| BundledRow {
+        runtime: package.runtime.clone(),
+        version: package.version.to_string(),
+        size: package.size,
+        sha256: package.sha256.to_string(),
+    });
+    Ok(PackagesView { groups: grouped(packages.iter().map(PackageRow::from)), bundled: bundled.collect() })
 }
 
 async fn upload(user: PageUser, State(app): State<App>, form: Multipart) -> Result<Response, PageError> {

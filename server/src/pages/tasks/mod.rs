@@ -1,5 +1,6 @@
 //! Tasks: the list, one with its log, and the wish to cancel it.
 
+pub mod filter;
 pub mod view;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::get;
 
+use self::filter::{Filter, NAMES, Standing};
 use self::view::{TaskView, TasksView, task_view, tasks_view};
 use super::form::{Address, Fields, Id};
 use super::live::{LiveView as _, cursor};
@@ -23,7 +25,7 @@ use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::machines::machine_list;
 use crate::db::rollouts::rollout_of_task;
-use crate::db::tasks::{TaskFilter, task_get, task_list, task_log_tail, task_machines};
+use crate::db::tasks::{task_get, task_list, task_log_tail, task_machines};
 use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId, TaskId};
 use crate::model::{LogCategory, Task, TaskState};
@@ -71,20 +73,25 @@ struct ListPage {
 }
 
 async fn list(user: PageUser, State(app): State<App>, Address(fields): Address) -> Result<ListPage, PageError> {
-    let page = fields.get("page").parse().unwrap_or(0);
-    let view = load_list(&app, page).await?;
-    let scope = format!("page=tasks&number={page}&seen={}", cursor(&view.parts()));
+    let filter = Filter::read(&fields);
+    let view = load_list(&app, &filter).await?;
+    let scope = format!("page=tasks&number={}{}&seen={}", filter.page, filter.query(), cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Tasks, "Tasks").live(&scope);
     Ok(ListPage { now: shell.now, shell, view })
 }
 
-/// One page of the list.
-pub async fn load_list(app: &App, page: u32) -> Result<TasksView, DbError> {
-    let skip = page.saturating_mul(PAGE_SIZE);
-    let filter = TaskFilter { skip, take: PAGE_SIZE, ..TaskFilter::default() };
-    let found = task_list(&mut *app.db.read().await?, SpaceId::DEFAULT, &filter).await?;
-    let has_more = found.total > u64::from(skip) + u64::from(PAGE_SIZE);
-    Ok(tasks_view(&found.tasks, page, has_more))
+/// One page of the list, and how many tasks wait and run.
+pub async fn load_list(app: &App, filter: &Filter) -> Result<TasksView, DbError> {
+    let mut conn = app.db.read().await?;
+    let wanted = filter.of_page(PAGE_SIZE);
+    let found = task_list(&mut conn, SpaceId::DEFAULT, &wanted).await?;
+    let count = async |conn: &mut crate::db::Connection, standing| {
+        let filter = Filter { standing: Some(standing), ..Filter::default() }.of_page(1);
+        task_list(conn, SpaceId::DEFAULT, &filter).await.map(|found| found.total)
+    };
+    let queue = (count(&mut conn, Standing::Queued).await?, count(&mut conn, Standing::Running).await?);
+    let has_more = found.total > u64::from(wanted.skip) + u64::from(PAGE_SIZE);
+    Ok(tasks_view(&found.tasks, filter.clone(), queue, has_more))
 }
 
 #[derive(Template, WebTemplate)]

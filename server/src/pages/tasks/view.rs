@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::filter::{Filter, NAMES, Standing};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::model::{LogCategory, LogEntry, MachineTask, MachineTaskState, Task, TaskState};
@@ -106,8 +107,12 @@ pub struct TaskView {
 pub struct TasksView {
     /// Newest first.
     pub tasks: Vec<Head>,
-    /// The page of the list, from 0.
-    pub page: u32,
+    /// Which are shown.
+    pub filter: Filter,
+    /// How many wait in the whole queue.
+    pub queued: u64,
+    /// How many run.
+    pub running: u64,
     /// True if there are older ones.
     pub has_more: bool,
 }
@@ -158,8 +163,9 @@ pub fn task_view(
 }
 
 /// The list of tasks.
-pub fn tasks_view(tasks: &[Task], page: u32, has_more: bool) -> TasksView {
-    TasksView { tasks: tasks.iter().map(|task| head(task, None, &[], false)).collect(), page, has_more }
+pub fn tasks_view(tasks: &[Task], filter: Filter, (queued, running): (u64, u64), has_more: bool) -> TasksView {
+    let tasks = tasks.iter().map(|task| head(task, None, &[], false)).collect();
+    TasksView { tasks, filter, queued, running, has_more }
 }
 
 #[derive(Template)]

@@ -4,6 +4,8 @@
   const SILENT_MAX_MS = 40000; // The portal says something every 15 s; after this much silence the line is dead.
   const RETRY_MS = 5000; // A first connection that fails is not retried by the extension.
   const LOGGED_OUT = 401;
+  const BACK_MS = 6000; // How long the banner says that the line is back.
+  const BACK = "The live connection is back, and this page is up to date again.";
   const skew = Number(document.body.dataset.now) - Date.now();
   const source = document.getElementById("live");
   const state = document.getElementById("live-state");
@@ -29,8 +31,21 @@
       if (time.textContent !== text) time.textContent = text;
     }
   };
+  const lostWords = banner?.textContent;
+  const tell = (alive) => {
+    if (!banner) return;
+    if (!alive) {
+      if (banner.textContent !== lostWords) banner.textContent = lostWords;
+      banner.classList.remove("back");
+      banner.hidden = false;
+    } else if (!banner.hidden && !banner.classList.contains("back")) {
+      banner.textContent = BACK;
+      banner.classList.add("back");
+      setTimeout(() => { banner.hidden = banner.classList.contains("back"); }, BACK_MS);
+    }
+  };
   const show = (alive) => {
-    if (banner) banner.hidden = alive;
+    tell(alive);
     if (state) state.dataset.state = alive ? "live" : "lost";
   };
   const watch = () => {

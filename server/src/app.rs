@@ -1,7 +1,7 @@
 //! What all handlers and loops share. Made once by `run`, or by `testing`; never changed afterwards.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use contract::Version;
@@ -14,6 +14,7 @@ use crate::bundle::Bundle;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::live::Live;
+use crate::policy::MachinePolicy;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
 use crate::tentacle::Tentacles;
@@ -44,10 +45,14 @@ pub struct AppInner {
     pub access: Access,
     /// How often somebody tried to log in.
     pub logins: LoginLimiter,
-    /// The deadlines of a rollout's phases.
+    /// The deadlines of a rollout's phases as they were configured. Ask [`App::deadlines`] which hold.
     pub rollout: Deadlines,
-    /// How often each machine is asked how it is.
+    /// How often each machine is asked how it is, as it was configured. Ask [`App::health_interval`] what holds.
     pub health_interval: Duration,
+    /// What people set of these.
+    pub policy: RwLock<MachinePolicy>,
+    /// When the portal's identity came to this machine, as far as its file says.
+    pub identity_since: Option<Timestamp>,
     /// Cancelled when the portal ends: loops and open streams end then.
     pub shutdown: CancellationToken,
 }

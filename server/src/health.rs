@@ -27,7 +27,7 @@ const BATCH: u32 = 256;
 /// How often the loop looks for machines whose check is due, and how late a check may therefore be.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Checks machines until `stop`: each one every [`crate::app::AppInner::health_interval`], new ones when poked.
+/// Checks machines until `stop`: each one every [`App::health_interval`], new ones when poked.
 pub async fn run(app: App, stop: CancellationToken) {
     let mut well = HashMap::new();
     while !stop.is_cancelled() {
@@ -68,7 +68,7 @@ struct Well {
 /// Checks the machines whose check is due. True if there may be more.
 async fn check_due(app: &App, well: &mut HashMap<MachineId, Well>) -> Result<bool, DbError> {
     let now = app.clock.now();
-    let before = Timestamp(now.0 - i64::try_from(app.health_interval.as_micros()).unwrap_or(i64::MAX));
+    let before = Timestamp(now.0 - i64::try_from(app.health_interval().as_micros()).unwrap_or(i64::MAX));
     let mut conn = app.db.read().await?;
     let due = facts_due(&mut conn, before, now, BATCH).await?;
     if due.is_empty() {
@@ -115,7 +115,7 @@ async fn check_and_confirm(
     if in_flight {
         return Ok(None);
     }
-    match judge(before, &facts, app.rollout.proving_time) {
+    match judge(before, &facts, app.deadlines().proving_time) {
         Judgement::Nothing => Ok(None),
         Judgement::Watch(now) => Ok(Some(now)),
         Judgement::Confirm => confirm(app, machine, &facts).await.map(|()| None),

@@ -126,6 +126,8 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ("POST", "/registration-keys/{id}/revoke", "/registration-keys/RegistrationKeys-1/revoke", Nothing, Form("")),
     ("POST", "/packages", "/packages", Nothing, File),
     ("POST", "/packages/{name}/{version}/delete", "/packages/Acme/1.0.0/delete", Package, Form("")),
+    ("POST", "/settings/machines", "/settings/machines", Nothing, Form("checking_s=45")),
+    ("POST", "/settings/retention", "/settings/retention", Nothing, Form("days=7&tasks=")),
     ("POST", "/deploy", "/deploy", Package, Form("choice=Acme 1.0.0&environment=Environments-1&variables=Secret=hush")),
     ("POST", "/rollouts/new", "/rollouts/new", Preview, Form("{choice}")),
     ("POST", "/rollouts/{id}/cancel", "/rollouts/Rollouts-1/cancel", Nothing, Form("")),

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,7 +22,7 @@ use crate::app::{Access, App, AppInner, PublicInfo};
 use crate::audit::{Deed, user_state};
 use crate::auth::{self, LoginLimiter, Sessions};
 use crate::bundle::Bundle;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, Timestamp};
 use crate::config::RunArgs;
 use crate::db::Db;
 use crate::db::packages::package_digests;
@@ -37,7 +37,7 @@ use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
 use crate::tentacle::grpc::GrpcTentacles;
-use crate::{health, rollout, tasks};
+use crate::{health, policy, retention, rollout, tasks};
 
 /// The database, in the data folder.
 pub const DATABASE: &str = "octopus.db";
@@ -63,6 +63,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     sys::private_folder(data_dir).with_context(|| format!("cannot use the data folder {}", data_dir.display()))?;
     let _lock = lock(data_dir)?;
     let app = open(&args).await?;
+    policy::machine_policy_load(&app).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let tls = tls(&args, &app)?;
     let address = listener.local_addr().context("cannot find out the address that is listened on")?;
@@ -130,10 +131,19 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         logins: LoginLimiter::default(),
         rollout: args.deadlines().paced(args.transfer_bytes_per_second, package_size),
         health_interval: args.health_interval_ms,
+        policy: RwLock::default(),
+        identity_since: written_at(&data_dir.join(IDENTITY)),
         tentacles: Arc::new(GrpcTentacles::new(Arc::clone(&identity)).at_most(args.transfer_bytes_per_second)),
         identity,
         shutdown: CancellationToken::new(),
     }))
+}
+
+/// When a file was written last, as far as its folder knows.
+fn written_at(path: &Path) -> Option<Timestamp> {
+    let at = std::fs::metadata(path).ok()?.modified().ok()?;
+    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_micros()).ok().map(Timestamp)
 }
 
 /// The version of this program.
@@ -244,6 +254,7 @@ fn loops(app: &App) -> Vec<Loop> {
         start(app, "health check", health::run(app.clone(), app.shutdown.clone())),
         start(app, "rollout orchestrator", rollout::orchestrator::run(app.clone(), app.shutdown.clone())),
         start(app, "look for late machines", rollout::late::run(app.clone(), app.shutdown.clone())),
+        start(app, "clean-up", retention::run(app.clone(), app.shutdown.clone())),
         start(app, "task runner", tasks::runner::run(app.clone(), app.shutdown.clone())),
         start(app, "sweep of sessions", sweep_sessions(app.clone())),
     ]

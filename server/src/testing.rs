@@ -3,8 +3,8 @@
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use contract::Version;
@@ -203,6 +203,8 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
         logins: LoginLimiter::default(),
         rollout: Deadlines { soak: Duration::ZERO, ..Deadlines::default() },
         health_interval: Duration::from_secs(60),
+        policy: RwLock::default(),
+        identity_since: None,
         tentacles: Arc::new(FakeTentacles::default()),
         shutdown: CancellationToken::new(),
     }

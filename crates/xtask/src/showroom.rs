@@ -53,6 +53,10 @@ const PAGES: &[(&str, &str)] = &[
     ("task-cancel", "/tasks/{running}/cancel"),
     ("audit", "/audit"),
     ("account", "/account"),
+    ("identity", "/settings/identity"),
+    ("machine-policy", "/settings/machines"),
+    ("windows", "/settings/windows"),
+    ("retention", "/settings/retention"),
     ("users", "/settings/users"),
     ("user-new", "/settings/users/new"),
     ("user", "/settings/users/{user}"),
@@ -135,12 +139,12 @@ async fn furnish(portal: &Portal) -> anyhow::Result<Vec<(&'static str, String)>>
         ("rollout", rollout.id),
         ("task", task),
         ("running", running),
+        ("package", "Acme.Shop".to_owned()),
+        ("version", "1.0.0".to_owned()),
         ("user", user),
     ])
 }
 
-        ("package", "Acme.Shop".to_owned()),
-        ("version", "1.0.0".to_owned()),
 async fn ended(api: &Api, task: &str) -> anyhow::Result<()> {
     let ended = wait_for("the end of a task", LIMIT, async || {
         Ok(Some(api.task_get(task).await?).filter(|task| task["IsCompleted"] == true))

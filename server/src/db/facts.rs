@@ -107,6 +107,29 @@ pub async fn facts_due(
     Ok(machines)
 }
 
+/// How many enabled machines there are by how the last attempt to reach them went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContactCount {
+    /// They answered, so they trust this portal and it trusts them.
+    pub answered: u32,
+    /// Nobody answered.
+    pub silent: u32,
+    /// One side did not trust the other.
+    pub refused: u32,
+    /// They were never asked.
+    pub never: u32,
+}
+
+/// Counts the enabled machines of a space.
+pub async fn contact_counts(conn: &mut Connection, space: SpaceId) -> Result<ContactCount, DbError> {
+    let sql = "SELECT COALESCE(f.contact, 'never'), COUNT(*) FROM machines m
+               LEFT JOIN machine_facts f ON f.machine_id = m.id
+               WHERE m.space_id = $1 AND m.is_disabled = FALSE GROUP BY COALESCE(f.contact, 'never')";
+    let rows: Vec<(String, u32)> = sqlx::query_as(sql).bind(space).fetch_all(conn).await?;
+    let of = |word: &str| rows.iter().find(|(contact, _)| contact == word).map_or(0, |(_, count)| *count);
+    Ok(ContactCount { answered: of("answered"), silent: of("silent"), refused: of("refused"), never: of("never") })
+}
+
 /// Writes down what was seen. Does nothing where the machine was deleted meanwhile.
 pub async fn facts_put(conn: &mut Connection, machine: MachineId, facts: &Facts) -> Result<(), DbError> {
     let (contact, reason) = match &facts.contact {

@@ -145,6 +145,13 @@ pub async fn user_set_password_hash(conn: &mut Connection, id: UserId, hash: &st
     Ok(())
 }
 
+/// True if anybody has chosen a password.
+pub async fn user_any_password(conn: &mut Connection) -> Result<bool, DbError> {
+    let sql = "SELECT COUNT(*) FROM users WHERE password_hash IS NOT NULL";
+    let count: i64 = sqlx::query_scalar(sql).fetch_one(conn).await?;
+    Ok(count > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,8 @@ words! {
         ApiKey = "ApiKey",
         /// A key by which machines register themselves.
         RegistrationKey = "RegistrationKey",
+        /// What holds for the whole portal: deadlines, and what is kept.
+        Setting = "Setting",
         /// Logging in and out.
         Session = "Session",
     }
@@ -66,6 +68,7 @@ impl AuditKind {
             Self::User => "user",
             Self::ApiKey => "API key",
             Self::RegistrationKey => "registration key",
+            Self::Setting => "setting",
             Self::Session => "session",
         }
     }

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::auth::{
     LoginError, PASSWORD_MIN, PageUser, Peer, SetupError, login, logout, safe_next, setup_link_redeem, setup_link_user,
 };
+use crate::db::users::user_any_password;
 use crate::error::ApiError;
 
 /// `/login`, `/logout` and `/setup`.
@@ -31,14 +32,24 @@ struct LoginPage {
     username: String,
     next: String,
     problem: Option<String>,
+    /// Nobody has chosen a password yet.
+    is_new: bool,
+    /// They were logged out everywhere just now.
+    is_out: bool,
 }
 
-async fn login_page(user: Result<PageUser, Response>, Address(fields): Address) -> Response {
+async fn login_page(
+    user: Result<PageUser, Response>,
+    State(app): State<App>,
+    Address(fields): Address,
+) -> Result<Response, PageError> {
     let next = safe_next(fields.get("next")).to_owned();
-    match user {
-        Ok(_) => Redirect::to(&next).into_response(),
-        Err(_) => LoginPage { username: String::new(), next, problem: None }.into_response(),
+    if user.is_ok() {
+        return Ok(Redirect::to(&next).into_response());
     }
+    let is_new = !user_any_password(&mut *app.db.read().await?).await?;
+    let is_out = fields.get("said") == "out";
+    Ok(LoginPage { username: String::new(), next, problem: None, is_new, is_out }.into_response())
 }
 
 async fn login_post(
@@ -55,7 +66,8 @@ async fn login_post(
         Err(error @ LoginError::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, error),
         Err(error) => return Err(ApiError::internal("log you in", &error).into()),
     };
-    let page = LoginPage { username: username.to_owned(), next, problem: Some(sentence(&error.to_string())) };
+    let problem = Some(sentence(&error.to_string()));
+    let page = LoginPage { username: username.to_owned(), next, problem, is_new: false, is_out: false };
     Ok((status, page).into_response())
 }
 

@@ -250,7 +250,7 @@ impl One {
             version: row.target(&self.target).clone(),
             generation: command.generation,
             expected: command.expected.parse().ok()?,
-            drain_ms: u64::try_from(self.app.rollout.drain.as_millis()).unwrap_or(u64::MAX),
+            drain_ms: u64::try_from(self.app.deadlines().drain.as_millis()).unwrap_or(u64::MAX),
         })
     }
 
@@ -283,7 +283,7 @@ impl One {
             rollout_machine_update(&mut tx, self.rollout, &tried).await?;
             return tx.commit().await.map_err(DbError::from);
         };
-        let next = match enter(&row, phase, &self.app.rollout, now) {
+        let next = match enter(&row, phase, &self.app.deadlines(), now) {
             // It was never given the command that was written down for it.
             Ok(next) if matches!(outcome, Outcome::Declined(_)) => RolloutMachine { previous: None, ..next },
             Ok(next) => next,

@@ -69,7 +69,7 @@ impl Snapshot {
             packages: HashMap::new(),
             role_sizes: HashMap::new(),
             issued_generation: generation_issued(conn).await?,
-            deadlines: app.rollout,
+            deadlines: app.deadlines(),
             calendars: HashMap::new(),
             now: app.clock.now(),
         };

@@ -200,7 +200,7 @@ async fn step(
 ) -> Result<bool, DbError> {
     let rollout = next.id;
     let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(false) };
-    let mut stepped = match enter(machine, to, &app.rollout, now) {
+    let mut stepped = match enter(machine, to, &app.deadlines(), now) {
         Ok(stepped) => stepped,
         Err(error) => {
             tracing::error!(machine.id = %id, rollout.id = %rollout, %error, "a step was not taken");
@@ -318,7 +318,7 @@ async fn write_intent(
 ) -> Result<bool, DbError> {
     let rollout = next.id;
     let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(false) };
-    let intent = intend(machine, &app.rollout, now);
+    let intent = intend(machine, &app.deadlines(), now);
     if !rollout_machine_update(conn, rollout, &intent).await? {
         return Ok(false);
     }

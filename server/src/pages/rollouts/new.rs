@@ -106,7 +106,7 @@ async fn page(
         preview: preview.map(|preview| PreviewView::of(preview, &environments, now)),
         environments,
         bundled: app.bundle.version().map(ToString::to_string),
-        soak: exact(app.rollout.soak),
+        soak: exact(app.deadlines().soak),
         problem,
         shell,
     })

@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use tower_sessions::Session;
 
+use super::nav::SettingsPage;
 use crate::app::App;
 use crate::audit::{Deed, because};
 use crate::auth::{
@@ -21,7 +22,7 @@ use crate::db::{DbError, environments::environment_list};
 use crate::error::ApiError;
 use crate::ids::{ApiKeyId, SpaceId};
 use crate::model::{ApiKey, AuditCategory, AuditKind, Reach, Role, Scope};
-use crate::pages::form::{Body, Id};
+use crate::pages::form::{Address, Body, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
 use crate::pages::{PageError, sentence};
@@ -42,6 +43,7 @@ pub(super) fn router() -> Router<App> {
 #[template(path = "settings/account.html")]
 struct AccountPage {
     shell: Shell,
+    here: SettingsPage,
     /// What they may do, in a sentence.
     may: String,
     keys: Vec<ApiKey>,
@@ -49,6 +51,8 @@ struct AccountPage {
     made: Option<String>,
     /// Why a form was not taken.
     problem: Option<String>,
+    /// Their password was changed just now.
+    is_changed: bool,
     now: Timestamp,
 }
 
@@ -78,11 +82,12 @@ async fn page(
         Role::Administrator => "You may do everything.".to_owned(),
     };
     let shell = Shell::new(app, user, Section::Settings, "Your account");
-    Ok(AccountPage { now: shell.now, shell, may, keys, made, problem })
+    Ok(AccountPage { here: SettingsPage::Account, now: shell.now, shell, may, keys, made, problem, is_changed: false })
 }
 
-async fn show(user: PageUser, State(app): State<App>) -> Result<AccountPage, PageError> {
-    page(&app, &user, None, None).await
+async fn show(user: PageUser, State(app): State<App>, Address(fields): Address) -> Result<AccountPage, PageError> {
+    let is_changed = fields.get("said") == "password";
+    Ok(AccountPage { is_changed, ..page(&app, &user, None, None).await? })
 }
 
 async fn change_password(
@@ -95,7 +100,7 @@ async fn change_password(
     let new = fields.get("password");
     let problem = if new == fields.get("again") {
         match password_change(&app, &session, peer, &user.0, fields.get("old"), new).await {
-            Ok(()) => return Ok(Redirect::to("/account").into_response()),
+            Ok(()) => return Ok(Redirect::to("/account?said=password").into_response()),
             Err(LoginError::Wrong) => "the present password is another one".to_owned(),
             Err(error @ LoginError::TooMany { .. }) => error.to_string(),
             Err(LoginError::Password(error @ (PasswordError::TooShort | PasswordError::TooLong))) => error.to_string(),
@@ -111,7 +116,7 @@ async fn change_password(
 /// Ends every session of this user, and this one with them.
 async fn end_sessions(user: PageUser, State(app): State<App>) -> Result<Redirect, PageError> {
     sessions_end_all(&app, user.0.user).await?;
-    Ok(Redirect::to("/login"))
+    Ok(Redirect::to("/login?said=out"))
 }
 
 async fn add_key(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {

@@ -1,6 +1,8 @@
-//! Settings: one's own account, and the people who may log in.
+//! Settings: one's own account, the people who may log in, and what holds for the whole portal.
 
 mod account;
+mod nav;
+mod portal;
 mod users;
 
 use axum::Router;
@@ -9,5 +11,5 @@ use crate::app::App;
 
 /// `/account` and `/settings`.
 pub fn router() -> Router<App> {
-    Router::new().merge(account::router()).merge(users::router())
+    Router::new().merge(account::router()).merge(portal::router()).merge(users::router())
 }

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use serde_json::Value;
 
+use super::nav::SettingsPage;
 use crate::app::App;
 use crate::audit::{Deed, user_state};
 use crate::auth::{PageUser, setup_link_create};
@@ -64,6 +65,7 @@ fn row(user: &User, environments: &[Environment]) -> Row {
 #[template(path = "settings/users.html")]
 struct UsersPage {
     shell: Shell,
+    here: SettingsPage,
     rows: Vec<Row>,
 }
 
@@ -71,7 +73,7 @@ async fn list(user: PageUser, State(app): State<App>) -> Result<UsersPage, PageE
     let mut conn = app.db.read().await?;
     let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
     let rows = user_list(&mut conn).await?.iter().map(|user| row(user, &environments)).collect();
-    Ok(UsersPage { shell: Shell::new(&app, &user, Section::Settings, "Users"), rows })
+    Ok(UsersPage { here: SettingsPage::Users, shell: Shell::new(&app, &user, Section::Settings, "Users"), rows })
 }
 
 /// What stands in the form, as it was chosen.

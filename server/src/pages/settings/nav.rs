@@ -1,0 +1,55 @@
+//! The pages below Settings, as each of them lists all.
+
+use crate::pages::shell::Shell;
+
+/// A page below Settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingsPage {
+    /// One's own account.
+    Account,
+    /// The people who may log in.
+    Users,
+    /// What machines trust.
+    Identity,
+    /// How often machines are asked, and deadlines.
+    Machines,
+    /// When environments are upgraded.
+    Windows,
+    /// What is kept for how long.
+    Retention,
+}
+
+impl SettingsPage {
+    /// All of them, in their order.
+    const ALL: [Self; 6] = [Self::Account, Self::Users, Self::Identity, Self::Machines, Self::Windows, Self::Retention];
+
+    /// Those that somebody may open.
+    pub fn of(shell: &Shell) -> impl Iterator<Item = Self> {
+        let is_administrator = shell.is_administrator();
+        Self::ALL.into_iter().filter(move |page| is_administrator || *page != Self::Users)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Account => "Your account",
+            Self::Users => "Users",
+            Self::Identity => "Portal identity",
+            Self::Machines => "Machine policy",
+            Self::Windows => "Windows and automatic upgrades",
+            Self::Retention => "Retention",
+        }
+    }
+
+    /// Its address.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Account => "/account",
+            Self::Users => "/settings/users",
+            Self::Identity => "/settings/identity",
+            Self::Machines => "/settings/machines",
+            Self::Windows => "/settings/windows",
+            Self::Retention => "/settings/retention",
+        }
+    }
+}

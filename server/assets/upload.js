@@ -37,7 +37,7 @@
         return;
       }
       const answer = new DOMParser().parseFromString(request.responseText, "text/html");
-      const notice = answer.querySelector('[role="alert"], main p');
+      const notice = answer.querySelector('[role="alert"]') ?? answer.querySelector("main p");
       failed(notice ? notice.textContent.trim() : `The portal refused the upload (${request.status}).`);
     });
     request.addEventListener("error", () => failed("The connection broke off, and nothing was kept. Upload it again."));

@@ -29,7 +29,8 @@ async fn everybody_reads_who_changed_what_and_filters_it_and_shares_what_they_se
     assert_eq!(told[..2], ["admin disabled machine web-7", "admin held machine web-7: <b>a demo</b>"]);
     assert!(told.iter().any(|line| line == "admin chose a password by a setup link and logged in"), "{told:?}");
     assert!(page.text(".deed .small").contains("on a page, from 127.0.0.1"));
-    assert_eq!(page.texts(".deed:first-child .differs tbody tr"), ["Is disabled no yes"]);
+    let cells = ".deed:first-child .differs tbody th, .deed:first-child .differs tbody td";
+    assert_eq!(page.texts(cells), ["Is disabled", "no", "yes"]);
     assert_eq!(page.texts(".deed:first-child .small a"), ["Machines-1"]);
     assert_eq!(page.text(".rail a[aria-current]"), "Audit");
 

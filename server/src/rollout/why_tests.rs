@@ -123,6 +123,7 @@ fn command() -> Command {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one line for each state, all in one table")]
 fn every_state_has_its_sentence() {
     let lost = |since| place(Phase::Lost { command: None, reason: "it has been silent".into() }, since);
     let from_2 = || facts(silent(), Some(report(v(2))));

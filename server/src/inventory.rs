@@ -5,7 +5,7 @@
 use octopus_proto::Status;
 
 use crate::app::App;
-use crate::audit::Deed;
+use crate::audit::{Deed, because};
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::facts::{facts_get, facts_put};
@@ -16,6 +16,7 @@ use crate::live::Change;
 use crate::model::{
     Answer, AuditCategory, AuditKind, Contact, Facts, Health, InstalledVersion, Instances, Report, RunningWork,
 };
+use crate::rollout::hands::WHY_MAX;
 use crate::tentacle::CallError;
 
 /// Longest last words that are kept, in bytes. The rest is cut off at the front: the end says why it died.
@@ -60,7 +61,7 @@ pub async fn inventory_record(
 }
 
 /// A person says that one machine alone has the identity now. It is looked at anew: nothing that answered before counts.
-pub async fn inventory_forget_clone(app: &App, machine: MachineId, who: &str) -> Result<(), DbError> {
+pub async fn inventory_forget_clone(app: &App, machine: MachineId, who: &str, why: &str) -> Result<(), DbError> {
     let mut tx = app.db.write().await?;
     let Some(before) = facts_get(&mut tx, machine).await?.filter(|facts| facts.instances.is_cloned()) else {
         return Ok(());
@@ -68,7 +69,8 @@ pub async fn inventory_forget_clone(app: &App, machine: MachineId, who: &str) ->
     let facts = Facts { instances: Instances::default(), ..before };
     facts_put(&mut tx, machine, &facts).await?;
     if let Some(known) = machine_some(&mut tx, &[machine]).await?.first() {
-        let line = format!("said that machine {} alone has its identity now", known.name);
+        let why: String = why.trim().chars().take(WHY_MAX).collect();
+        let line = format!("said that machine {} alone has its identity now{}", known.name, because(&why));
         let deed = Deed::new(AuditKind::Machine, AuditCategory::Modified, "TrustClone", line).by(who).on(machine);
         deed.write(&mut tx, known.space, app.now()).await?;
     }
@@ -211,7 +213,7 @@ mod tests {
         assert!(kept().await.problems()[0].contains("two machines answer with its identity"));
         inventory_record(&app, machine, app.now(), silence()).await.unwrap();
         assert!(kept().await.instances.is_cloned(), "silence ends nothing");
-        inventory_forget_clone(&app, machine, "alice").await.unwrap();
+        inventory_forget_clone(&app, machine, "alice", "").await.unwrap();
         assert_eq!(kept().await.instances, Instances::default());
     }
 

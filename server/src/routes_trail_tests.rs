@@ -205,7 +205,13 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ("POST", "/api/rollouts/{id}/start", "/api/rollouts/Rollouts-1/start", Scheduled, Json("{}")),
     ("POST", "/api/rollouts/{id}/pause", "/api/rollouts/Rollouts-1/pause", Nothing, Json("{}")),
     ("POST", "/api/rollouts/{id}/resume", "/api/rollouts/Rollouts-1/resume", Paused, Json("{}")),
-    ("POST", "/api/rollouts/{id}/retry", "/api/rollouts/Rollouts-1/retry", VersionFailed, Json("{}")),
+    (
+        "POST",
+        "/api/rollouts/{id}/retry",
+        "/api/rollouts/Rollouts-1/retry",
+        VersionFailed,
+        Json(r#"{"MachineIds":["Machines-1"]}"#),
+    ),
     (
         "POST",
         "/api/rollouts/{id}/skip",

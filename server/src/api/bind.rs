@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, RawPathParams, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde_json::Value;
@@ -124,6 +125,32 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+/// Why somebody does something: the query's `reason`, or the `Reason` of a body. Empty where neither says anything.
+pub(super) struct Because(pub String);
+
+impl FromRequest<App> for Because {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "PascalCase", default)]
+        struct Reasoned {
+            reason: Option<String>,
+        }
+        let (mut parts, body) = request.into_parts();
+        let query = Query::from_request_parts(&mut parts, app).await?;
+        if let Some(reason) = query.text("reason") {
+            return Ok(Self(reason.to_owned()));
+        }
+        let bytes = Bytes::from_request(Request::from_parts(parts, body), app).await;
+        let bytes = bytes.map_err(|error| ApiError::new(error.status(), "The request's body could not be read."))?;
+        // Official clients send what they like along with a wish that needs no body.
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let said: Reasoned = if value.is_object() { bind(value)? } else { Reasoned::default() };
+        Ok(Self(said.reason.unwrap_or_default()))
     }
 }
 
@@ -263,7 +290,6 @@ impl FromRequestParts<App> for Asked {
 mod tests {
     use super::*;
     use crate::ids::EnvironmentId;
-    use serde::Deserialize;
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(rename_all = "PascalCase")]

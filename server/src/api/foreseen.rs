@@ -30,6 +30,7 @@ pub(super) fn foreseen(preview: &Preview) -> Value {
         json!({
             "MachineId": stays.machine,
             "Name": stays.name,
+            "Wave": stays.wave.map(|wave| wave + 1),
             "Code": stays.code,
             "Reason": sentence(&stays.why),
         })

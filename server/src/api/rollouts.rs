@@ -11,7 +11,7 @@ use contract::Version;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::{Asked, Body, Id, Query, Space, bind};
+use super::bind::{Asked, Because, Body, Id, Query, Space, bind};
 use super::foreseen::foreseen;
 use super::page::{List, Page, Slice};
 use super::tasks::description;
@@ -28,7 +28,7 @@ use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::inventory::inventory_forget_clone;
 use crate::model::Facts;
-use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
+use crate::rollout::create::{FailedBefore, RolloutError, RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_hand};
 use crate::rollout::hindrance::Hold;
 use crate::rollout::look::why;
@@ -265,6 +265,7 @@ impl RolloutBody {
             max_in_flight: self.max_in_flight,
             failure_budget: self.failure_budget,
             description: description(self.description.or(self.name))?,
+            failed_before: FailedBefore::default(),
         })
     }
 }
@@ -357,8 +358,9 @@ async fn hold_delete(
     ApiUser(user): ApiUser,
     Space(space): Space,
     Id(id): Id<MachineId>,
+    Because(reason): Because,
 ) -> Result<Json<Value>, ApiError> {
-    machine_release(&app, space, id, Who { name: &user.username, why: "" }).await?;
+    machine_release(&app, space, id, Who { name: &user.username, why: &reason }).await?;
     Ok(Json(json!({ "MachineId": id })))
 }
 
@@ -368,10 +370,11 @@ async fn clone_delete(
     ApiUser(user): ApiUser,
     Space(space): Space,
     Id(id): Id<MachineId>,
+    Because(reason): Because,
 ) -> Result<Json<Value>, ApiError> {
     let machine = machine_get(&mut *app.db.read().await?, space, id).await?;
     machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
-    inventory_forget_clone(&app, id, &user.username).await?;
+    inventory_forget_clone(&app, id, &user.username, &reason).await?;
     Ok(Json(json!({ "MachineId": id })))
 }
 
@@ -425,9 +428,10 @@ impl From<RolloutError> for ApiError {
         let sentence = sentence(&error.to_string());
         match error {
             RolloutError::NoRollout { id } => Self::not_found(format!("The rollout {id}")),
-            RolloutError::Over { .. } | RolloutError::NotWaiting { .. } | RolloutError::NothingToUndo { .. } => {
-                Self::conflict(sentence)
-            }
+            RolloutError::Over { .. }
+            | RolloutError::Paused { .. }
+            | RolloutError::NotWaiting { .. }
+            | RolloutError::NothingToUndo { .. } => Self::conflict(sentence),
             RolloutError::Db(error) => error.into(),
             RolloutError::NothingBundled
             | RolloutError::NoPackage { .. }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bad;
-use super::bind::{Asked, Body, Id, Query, Space, bind};
+use super::bind::{Asked, Because, Body, Id, Query, Space, bind};
 use super::page::{List, Page, Slice};
 use super::task_details::{self, Names};
 use crate::app::App;
@@ -24,6 +24,7 @@ use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
 use crate::model::{Task, TaskState};
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
+use crate::rollout::hands::Who;
 use crate::tasks::{
     DEPLOY, DeployRequest, HEALTH, TaskError, UPGRADE, task_cancel, task_create_deploy, task_create_health,
 };
@@ -230,8 +231,9 @@ async fn cancel(
     ApiUser(user): ApiUser,
     Space(space): Space,
     Id(id): Id<TaskId>,
+    Because(reason): Because,
 ) -> Result<Json<Value>, ApiError> {
-    task_cancel(&app, space, id, &user.username).await?;
+    task_cancel(&app, space, id, Who { name: &user.username, why: &reason }).await?;
     let mut conn = app.db.read().await?;
     let task = find(&mut conn, space, id).await?;
     Ok(Json(whole_resource(&mut conn, &task).await?))
@@ -341,6 +343,7 @@ impl From<TaskError> for ApiError {
             TaskError::UnknownTask(id) => Self::not_found(format!("The task {id}")),
             TaskError::Completed { .. } => Self::conflict(sentence),
             TaskError::Db(error) => error.into(),
+            TaskError::Rollout(error) => error.into(),
             _ => Self::bad_request(sentence),
         }
     }

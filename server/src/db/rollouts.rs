@@ -431,12 +431,26 @@ pub async fn rollout_open_wave(conn: &mut Connection, id: RolloutId, wave: usize
     Ok(())
 }
 
-/// Forgives the failures so far: they no longer count against the budget.
-pub async fn rollout_forgive(conn: &mut Connection, id: RolloutId, now: Timestamp) -> Result<(), DbError> {
+/// Writes down that a rollout begins earlier than was said.
+pub async fn rollout_set_start(conn: &mut Connection, id: RolloutId, at: Timestamp) -> Result<(), DbError> {
+    sqlx::query("UPDATE rollouts SET start_at = $2 WHERE id = $1").bind(id).bind(at).execute(conn).await?;
+    Ok(())
+}
+
+/// True where a rollout is paused because a person said so: that was written down with the state.
+pub async fn rollout_is_paused_by_hand(conn: &mut Connection, id: RolloutId) -> Result<bool, DbError> {
+    let sql = "SELECT COUNT(*) FROM audit_documents d JOIN audit a ON a.id = d.audit_id
+               JOIN rollouts r ON r.id = $1 AND r.state = 'Paused' AND r.state_since = a.occurred_at
+               WHERE d.document = $2 AND a.kind = 'Rollout' AND a.what = 'Pause'";
+    let found: i64 = sqlx::query_scalar(sql).bind(id).bind(id.to_string()).fetch_one(conn).await?;
+    Ok(found > 0)
+}
+
+/// Forgives the failures so far: they no longer count against the budget. How many those are.
+pub async fn rollout_forgive(conn: &mut Connection, id: RolloutId, now: Timestamp) -> Result<u64, DbError> {
     let sql = "UPDATE rollout_machines SET forgiven_at = $2, revision = revision + 1
                WHERE rollout_id = $1 AND phase IN ('FellBack', 'Failed', 'Lost') AND forgiven_at IS NULL";
-    sqlx::query(sql).bind(id).bind(now).execute(conn).await?;
-    Ok(())
+    Ok(sqlx::query(sql).bind(id).bind(now).execute(conn).await?.rows_affected())
 }
 
 /// Writes down the wish to cancel a rollout.

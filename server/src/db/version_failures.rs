@@ -1,7 +1,7 @@
 //! Which versions failed on which machines. A version is not tried again on a machine where it failed until a person
 //! releases it; nor on any machine of a platform where it failed on too many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use contract::Version;
 
@@ -35,14 +35,26 @@ pub async fn version_failure_insert(
     Ok(())
 }
 
-/// The machines on which a version failed and was not released, with the newest reason.
+/// The machines on which a version failed and was not released, with the newest reason. Not those that a person named to
+/// be tried again.
 pub async fn version_failures(conn: &mut Connection, version: &Version) -> Result<HashMap<MachineId, String>, DbError> {
-    let sql = "SELECT machine_id, reason FROM version_failures WHERE version = $1 AND released_at IS NULL ORDER BY id";
+    let sql = "SELECT machine_id, reason FROM version_failures
+               WHERE version = $1 AND released_at IS NULL AND retried_at IS NULL ORDER BY id";
     let rows: Vec<(MachineId, String)> = sqlx::query_as(sql).bind(version.to_string()).fetch_all(conn).await?;
     Ok(rows.into_iter().collect())
 }
 
-/// On how many machines of each runtime a version failed and was not released.
+/// The machines on which a version failed and that a person named since to be tried again.
+pub async fn version_retries(conn: &mut Connection, version: &Version) -> Result<HashSet<MachineId>, DbError> {
+    let sql = "SELECT DISTINCT f.machine_id FROM version_failures f
+               WHERE f.version = $1 AND f.released_at IS NULL AND f.retried_at IS NOT NULL AND NOT EXISTS
+                   (SELECT 1 FROM version_failures n WHERE n.version = f.version AND n.machine_id = f.machine_id
+                    AND n.released_at IS NULL AND n.retried_at IS NULL)";
+    let rows: Vec<MachineId> = sqlx::query_scalar(sql).bind(version.to_string()).fetch_all(conn).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// On how many machines of each runtime a version failed and was not released. Those that were tried again count, too.
 pub async fn version_failures_by_runtime(
     conn: &mut Connection,
     version: &Version,
@@ -53,15 +65,15 @@ pub async fn version_failures_by_runtime(
     Ok(rows.into_iter().map(|(runtime, count)| (runtime, usize::try_from(count).unwrap_or(0))).collect())
 }
 
-/// Lets a version be tried again on a machine. How many failures that released.
-pub async fn version_failures_release(
+/// Lets a version be tried again on a machine, and on no other. How many failures that is about.
+pub async fn version_failures_retry(
     conn: &mut Connection,
     version: &Version,
     machine: MachineId,
     now: Timestamp,
 ) -> Result<u64, DbError> {
-    let sql = "UPDATE version_failures SET released_at = $3
-               WHERE version = $1 AND machine_id = $2 AND released_at IS NULL";
+    let sql = "UPDATE version_failures SET retried_at = $3
+               WHERE version = $1 AND machine_id = $2 AND released_at IS NULL AND retried_at IS NULL";
     let done = sqlx::query(sql).bind(version.to_string()).bind(machine).bind(now).execute(conn).await?;
     Ok(done.rows_affected())
 }

@@ -94,6 +94,16 @@ struct ConfirmPage {
     action: String,
     button: String,
     back: String,
+    reason: Reason,
+}
+
+/// Whether a question asks why, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// It does not.
+    NotAsked,
+    /// It does, and takes none for an answer.
+    Asked,
 }
 
 /// The text as a sentence: with a capital letter and a full stop. Empty stays empty.

@@ -23,8 +23,21 @@ pub(super) struct Tally {
     pub upgraded: usize,
     /// Lost machines that may turn up soon.
     pub watched: usize,
-    /// When the last machine was proven.
-    pub proven_at: Option<Timestamp>,
+    /// When the last of the machines that were commanded came to its end, well or not.
+    pub settled_at: Option<Timestamp>,
+    /// When the first machine was proven, and its wave.
+    pub first_proven: Option<(Timestamp, usize)>,
+}
+
+/// See [`Ahead::proof`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// No machine of the rollout is proven: one goes alone.
+    Missing,
+    /// One is, and must soak before more begin.
+    Soaking { until: Timestamp },
+    /// One is and did, or need not.
+    Given,
 }
 
 /// See the head of this file.
@@ -100,6 +113,21 @@ impl<'a> Ahead<'a> {
         self.all.failures >= self.rollout.failure_budget as usize || self.spent_wave().is_some()
     }
 
+    /// Whether a machine is proven and has soaked, so that more may begin at once than one.
+    pub fn proof(&self) -> Proof {
+        let open = self.open_wave;
+        let Some((at, of)) = self.all.first_proven else { return Proof::Missing };
+        // In the first wave nothing was to soak yet, and a release spares it.
+        let is_spared = open == 0 || self.rollout.waves.get(open).is_some_and(|wave| wave.released_at.is_some());
+        if is_spared {
+            return Proof::Given;
+        }
+        // The waves before its own came to nothing: it stands for them, and so soaks as long as they would have.
+        let soak = self.rollout.waves.iter().take(of.max(1)).map(|wave| wave.soak).max().unwrap_or_default();
+        let until = at.after(soak);
+        if self.now < until { Proof::Soaking { until } } else { Proof::Given }
+    }
+
     /// The first wave whose own budget is spent.
     pub fn spent_wave(&self) -> Option<usize> {
         let budgets = self.rollout.waves.iter().map(|wave| wave.failure_budget);
@@ -110,7 +138,10 @@ impl<'a> Ahead<'a> {
         let machine = &self.rollout.machines[at];
         let is_changed = self.changed.contains_key(&at);
         let kind = self.phase(at).kind();
-        let proven = (kind == PhaseKind::Upgraded).then_some(if is_changed { self.now } else { machine.since });
+        let since = if is_changed { self.now } else { machine.since };
+        let proven = (kind == PhaseKind::Upgraded).then_some(since);
+        let is_end = kind.is_failure() || kind == PhaseKind::Skipped;
+        let settled = proven.or((is_end && machine.previous.is_some()).then_some(since));
         let watched = if is_changed { kind == PhaseKind::Lost } else { is_watched(machine, self.now) };
         let failed = kind.is_failure() && (is_changed || machine.forgiven_at.is_none());
         let wave = machine.wave.min(self.waves.len() - 1);
@@ -123,7 +154,10 @@ impl<'a> Ahead<'a> {
             add(&mut tally.failures, failed);
             add(&mut tally.upgraded, proven.is_some());
             add(&mut tally.watched, watched);
-            tally.proven_at = tally.proven_at.max(proven);
+            tally.settled_at = tally.settled_at.max(settled);
+            if let Some(at) = proven {
+                tally.first_proven = Some(tally.first_proven.map_or((at, wave), |first| first.min((at, wave))));
+            }
         }
     }
 }

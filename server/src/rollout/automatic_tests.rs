@@ -15,7 +15,7 @@ use crate::inventory::inventory_record;
 use crate::model::{Address, NewEnvironment, NewMachine};
 use crate::rollout::absent::LateArrivals;
 use crate::rollout::create::rollout_create;
-use crate::rollout::hands::rollout_cancel;
+use crate::rollout::hands::{Who, rollout_cancel};
 use crate::rollout::late::admit;
 use crate::rollout::state::Rollout;
 use crate::tentacle::fake::FakeMachine;
@@ -104,7 +104,7 @@ async fn a_new_bundle_makes_one_rollout_for_the_environments_that_ask_for_it_and
     assert_eq!((names, made[0].created_by.as_str()), (vec!["a-1", "b-1"], WHO));
     assert_eq!((&made[0].target, &made[0].strategy), (&v(1), &careful));
     assert_eq!(start(&test).await.len(), 1, "a restart makes no other");
-    rollout_cancel(&test.app, SpaceId::DEFAULT, made[0].id, "alice").await.unwrap();
+    rollout_cancel(&test.app, SpaceId::DEFAULT, made[0].id, Who { name: "alice", why: "" }).await.unwrap();
     assert_eq!(start(&test).await.len(), 1, "nor after a person cancelled it");
     let next = carrying(test, &v(2));
     assert_eq!(start(&next).await.len(), 2, "the next version is another matter");
@@ -157,7 +157,7 @@ async fn a_version_that_a_person_called_off_is_not_begun_by_itself() {
     machine(&test, "a-1", place, Some(v(0))).await;
     let by_hand = RolloutRequest::of(Selection::All);
     let rollout = rollout_create(&test.app, SpaceId::DEFAULT, "alice", by_hand).await.unwrap();
-    rollout_cancel(&test.app, SpaceId::DEFAULT, rollout.id, "alice").await.unwrap();
+    rollout_cancel(&test.app, SpaceId::DEFAULT, rollout.id, Who { name: "alice", why: "" }).await.unwrap();
     assert_eq!(start(&test).await.len(), 1, "only the one that alice made");
     assert!(outcome(&test, &v(1)).await.contains("alice cancelled Rollouts-1"));
 }
@@ -232,7 +232,7 @@ async fn nobody_joins_where_the_strategy_or_the_selection_says_so_or_a_person_ca
     let by_name = roll_out(&test, LateArrivals::Join, Selection::Machines(vec![first])).await;
     assert_eq!(members(&test, &by_name).await, named(&[("a-1", 0)]));
     let cancelled = roll_out(&test, LateArrivals::Join, Selection::All).await;
-    rollout_cancel(&test.app, SpaceId::DEFAULT, cancelled.id, "alice").await.unwrap();
+    rollout_cancel(&test.app, SpaceId::DEFAULT, cancelled.id, Who { name: "alice", why: "" }).await.unwrap();
     machine(&test, "later", place, Some(v(0))).await;
     assert_eq!(members(&test, &cancelled).await, named(&[("a-1", 0), ("late", 1)]));
 }

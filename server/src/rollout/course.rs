@@ -75,6 +75,8 @@ pub struct Stays {
     pub machine: MachineId,
     /// Its name.
     pub name: String,
+    /// Its wave, from 0; `None` where it is in none.
+    pub wave: Option<usize>,
     /// The word on the wire for why.
     pub code: &'static str,
     /// Why, in a sentence.
@@ -378,7 +380,7 @@ impl Run {
                 (Phase::Waiting(_), Some(hindrance)) => (hindrance.code(), hindrance.to_string()),
                 (phase, _) => (phase.kind().word(), phase.reason()),
             };
-            Some(Stays { machine: machine.machine, name: machine.name.clone(), code, why })
+            Some(Stays { machine: machine.machine, name: machine.name.clone(), wave: Some(machine.wave), code, why })
         };
         let size = |group: &(EnvironmentId, String)| self.known.role_sizes.get(group).copied().unwrap_or(1);
         let mut roles: Vec<RoleLoss> = self

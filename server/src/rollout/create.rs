@@ -1,5 +1,7 @@
 //! Making rollouts: the wish is written down, and the orchestrator is poked. Used by pages and API alike.
 
+use std::collections::HashSet;
+
 use contract::{PackageId, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +20,7 @@ use crate::db::packages::package_list;
 use crate::db::policies::{Scope, scope_insert};
 use crate::db::rollouts::{NewRollout, NewRolloutMachine, RolloutPackage, rollout_get, rollout_insert};
 use crate::db::tasks::{task_insert, task_log_append};
-use crate::db::version_failures::version_failures_release;
+use crate::db::version_failures::version_failures_retry;
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::live::Change;
@@ -54,6 +56,18 @@ pub struct RolloutRequest {
     pub start_at: Option<Timestamp>,
     /// What the task is called; `None` for a sentence made of the selection.
     pub description: Option<String>,
+    /// Whether machines that are named are tried though the version failed on them before.
+    pub failed_before: FailedBefore,
+}
+
+/// See [`RolloutRequest::failed_before`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailedBefore {
+    /// Who names a machine wants it tried, whatever happened there before.
+    #[default]
+    TriedAgain,
+    /// They were not named one by one, but found by what they have in common.
+    LeftAlone,
 }
 
 impl RolloutRequest {
@@ -68,6 +82,15 @@ impl RolloutRequest {
             failure_budget: None,
             start_at: None,
             description: None,
+            failed_before: FailedBefore::default(),
+        }
+    }
+
+    /// The machines that are to be tried though the version failed on them before.
+    pub(super) fn tried_again(&self) -> HashSet<MachineId> {
+        match (&self.selection, self.failed_before) {
+            (Selection::Machines(ids), FailedBefore::TriedAgain) => ids.iter().copied().collect(),
+            _ => HashSet::new(),
         }
     }
 
@@ -147,6 +170,12 @@ pub enum RolloutError {
         /// Its id.
         id: RolloutId,
     },
+    /// It is paused, and only who resumes it can have it begin.
+    #[error("{id} is paused: resume it first")]
+    Paused {
+        /// Its id.
+        id: RolloutId,
+    },
     /// No machine can be brought back.
     #[error("there is nothing to undo: {id} changed no machine that could be brought back{left}")]
     NothingToUndo {
@@ -195,11 +224,9 @@ pub(super) async fn rollout_write(
     let left = draft.up_to_date();
     let Draft { target, strategy, waves, max_in_flight, failure_budget, machines, packages, .. } = draft;
     let machines: Vec<NewRolloutMachine> = machines.into_iter().map(|(machine, _)| machine).collect();
-    if let Selection::Machines(ids) = &request.selection {
-        // Who names a machine wants it tried, whatever happened there before.
-        for id in ids {
-            version_failures_release(tx, &target, *id, now).await?;
-        }
+    let again = request.tried_again();
+    for machine in machines.iter().filter(|machine| again.contains(&machine.machine)) {
+        version_failures_retry(tx, &target, machine.machine, now).await?;
     }
     let description = match request.description {
         Some(description) if !description.trim().is_empty() => description,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Proof};
 use super::calendar::Closed;
 use super::hindrance::{Hindrance, Hold, room_lacks};
 use super::phase::{Phase, PhaseKind, WaitReason};
@@ -45,7 +45,9 @@ impl<'a> Gate<'a> {
             let counts = matches!(ahead.phase(at).kind(), PhaseKind::FellBack | PhaseKind::Failed)
                 && machine.phase.command().is_some()
                 && machine.back.is_none();
-            if let Some(runtime) = gate.runtime(machine.machine).filter(|_| counts) {
+            // One that was tried again is among those on which it failed already.
+            let is_new = gate.observations.get(&machine.machine).is_some_and(|seen| !seen.tried_again);
+            if let Some(runtime) = gate.runtime(machine.machine).filter(|_| counts && is_new) {
                 *gate.failing_on.entry(runtime).or_default() += 1;
             }
         }
@@ -158,7 +160,7 @@ impl<'a> Gate<'a> {
         let runtime = self.runtime(machine.machine)?;
         let before = self.limits.failed_on.get(runtime).copied().unwrap_or(0);
         let machines = before + self.failing_on.get(runtime).copied().unwrap_or(0);
-        if machines >= FAILED_MACHINES_MAX {
+        if machines >= FAILED_MACHINES_MAX && !seen.tried_again {
             return Some(Hindrance::VersionHeld { runtime: runtime.to_owned(), machines });
         }
         let report = seen.facts.as_ref()?.report.as_ref()?;
@@ -193,8 +195,10 @@ impl<'a> Gate<'a> {
     fn full(&self, ahead: &Ahead, at: usize) -> Option<Hindrance> {
         let rollout = ahead.rollout;
         let in_flight = ahead.all.in_flight;
-        if ahead.all.upgraded == 0 && in_flight >= 1 {
-            return Some(Hindrance::OneFirst);
+        match ahead.proof() {
+            Proof::Missing if in_flight >= 1 => return Some(Hindrance::OneFirst),
+            Proof::Soaking { until } => return Some(Hindrance::FirstSoaks { until }),
+            Proof::Missing | Proof::Given => {}
         }
         if in_flight >= rollout.max_in_flight as usize {
             return Some(Hindrance::CapFull { cap: rollout.max_in_flight });
@@ -224,7 +228,7 @@ impl<'a> Gate<'a> {
             return None;
         }
         let soak = ahead.rollout.waves[ahead.open_wave].soak;
-        match done.proven_at.map(|at| at.after(soak)) {
+        match done.settled_at.map(|at| at.after(soak)) {
             Some(until) if ahead.now < until => Some(Blocked::Soaking { until }),
             _ if next.approval == Approval::Person => Some(Blocked::Person),
             _ => None,
@@ -262,7 +266,11 @@ impl<'a> Gate<'a> {
 
     /// Which waiting machines begin now.
     pub fn starts(&mut self, ahead: &mut Ahead) -> Vec<Action> {
-        let cap = if ahead.all.upgraded == 0 { 1 } else { ahead.rollout.max_in_flight as usize };
+        let cap = match ahead.proof() {
+            Proof::Missing => 1,
+            Proof::Soaking { .. } => 0,
+            Proof::Given => ahead.rollout.max_in_flight as usize,
+        };
         if ahead.is_halted() || ahead.all.in_flight >= cap {
             return Vec::new();
         }
@@ -304,10 +312,10 @@ impl<'a> Gate<'a> {
         let rollout = ahead.rollout;
         let set = |state, reason| (state != rollout.state).then_some(Action::SetState { state, reason });
         let is_idle = ahead.all.in_flight == 0;
+        let waits = || (0..rollout.machines.len()).any(|at| ahead.phase(at).kind() == PhaseKind::Waiting);
         if rollout.cancel_requested_at.is_some() && !rollout.state.is_completed() {
             // What was begun and not commanded waits again first, and is cancelled with the next look: the last that there is.
-            let waits = (0..rollout.machines.len()).any(|at| ahead.phase(at).kind() == PhaseKind::Waiting);
-            return if is_idle && !waits { set(RolloutState::Cancelled, String::new()) } else { None };
+            return if is_idle && !waits() { set(RolloutState::Cancelled, String::new()) } else { None };
         }
         let failed = (0..rollout.machines.len()).any(|at| ahead.phase(at).kind().is_failure());
         // A lost machine may turn up; until it is given up, the rollout does not say how it ended.
@@ -319,6 +327,13 @@ impl<'a> Gate<'a> {
                 let due = rollout.start_at.is_none_or(|at| ahead.now >= at);
                 if due { set(RolloutState::Running, String::new()) } else { None }
             }
+            // What waits, though it be offline, is not begun before a person says so.
+            RolloutState::Running | RolloutState::Completed | RolloutState::CompletedWithFailures
+                if ahead.is_spent() && waits() =>
+            {
+                set(RolloutState::Paused, stop_reason(ahead))
+            }
+            RolloutState::Paused if waits() => None,
             // What was lost turned up well.
             RolloutState::CompletedWithFailures if !failed && is_done() => set(RolloutState::Completed, String::new()),
             RolloutState::CompletedWithFailures => None,

@@ -2,7 +2,7 @@
 //! release a wave or a version. Used by pages and API alike.
 //!
 //! Every hand is one transaction: the wish, the event that says who and why, and the line in the log. A hand that finds
-//! nothing to change changes nothing and is no error, so that it may be made again.
+//! all as it wishes changes nothing and is no error, so that it may be made again; one that makes no sense any more is.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::create::RolloutError;
 use super::hindrance::Hold;
 use super::phase::{Phase, PhaseKind, SkipReason, WaitReason};
+use super::plan::{awaits_proof, is_spent};
 use super::settle::by_hand;
 use super::state::{Rollout, RolloutState};
 use super::strategy::Strategy;
@@ -20,18 +21,18 @@ use crate::db::machine_holds::{hold_delete, hold_get, hold_put};
 use crate::db::machines::machine_get;
 use crate::db::rollout_waves::wave_release;
 use crate::db::rollouts::{
-    rollout_cancel_request, rollout_forgive, rollout_get, rollout_machine_update, rollout_revise, rollout_set_state,
-    rollout_set_strategy,
+    rollout_cancel_request, rollout_forgive, rollout_get, rollout_is_paused_by_hand, rollout_machine_update,
+    rollout_revise, rollout_set_start, rollout_set_state, rollout_set_strategy,
 };
 use crate::db::tasks::{task_cancel_request, task_log_append};
-use crate::db::version_failures::{version_failures_release, version_failures_release_runtime};
+use crate::db::version_failures::{version_failures_release_runtime, version_failures_retry};
 use crate::db::{Connection, DbError};
 use crate::ids::{MachineId, RolloutId, SpaceId};
 use crate::live::Change;
 use crate::model::{AuditCategory, AuditKind, LogCategory};
 
 /// Longest reason that is kept, in characters. The rest is cut off.
-pub(super) const WHY_MAX: usize = 500;
+pub const WHY_MAX: usize = 500;
 
 /// What ignoring the hours is, after who lets it.
 pub(super) const OUTSIDE: &str = "machines begin outside their maintenance windows and in freezes";
@@ -86,8 +87,8 @@ pub struct Who<'a> {
 }
 
 /// Cancels a rollout. Machines that were commanded already go on to their end; nothing is ever left half done.
-pub async fn rollout_cancel(app: &App, space: SpaceId, id: RolloutId, who: &str) -> Result<Rollout, RolloutError> {
-    rollout_hand(app, space, id, Who { name: who, why: "" }, &Hand::Cancel).await
+pub async fn rollout_cancel(app: &App, space: SpaceId, id: RolloutId, who: Who<'_>) -> Result<Rollout, RolloutError> {
+    rollout_hand(app, space, id, who, &Hand::Cancel).await
 }
 
 /// Does what a person wishes with a rollout, and pokes the orchestrator.
@@ -138,7 +139,12 @@ pub async fn machine_hold(
     let mut tx = app.db.write().await?;
     let machine = machine_get(&mut tx, space, id).await?.ok_or(RolloutError::NoMachine { id })?;
     let now = app.clock.now();
-    let before = hold_get(&mut tx, id, now).await?.as_ref().map(hold_state).unwrap_or_default();
+    let before = hold_get(&mut tx, id, now).await?;
+    let is_same = |hold: &Hold| hold.reason == reason && hold.by == who.name && hold.until == until;
+    if before.as_ref().is_some_and(is_same) {
+        return Ok(());
+    }
+    let before = before.as_ref().map(hold_state).unwrap_or_default();
     let hold = Hold { reason, by: who.name.to_owned(), since: now, until };
     hold_put(&mut tx, id, &hold).await?;
     let ends = until.map(|until| format!(" until {}", until.minutes())).unwrap_or_default();
@@ -199,18 +205,21 @@ async fn act(
     let id = rollout.id;
     let is_open = !rollout.is_over() && rollout.cancel_requested_at.is_none();
     match hand {
+        Hand::Cancel if rollout.cancel_requested_at.is_some() || rollout.state == RolloutState::Cancelled => Ok(None),
         Hand::Cancel if rollout.is_over() => Err(RolloutError::Over { id }),
-        Hand::Cancel if rollout.cancel_requested_at.is_some() => Ok(None),
         Hand::Cancel => {
             rollout_cancel_request(tx, id, now).await?;
             // The task shows that it is being cancelled, unless it is over.
             task_cancel_request(tx, rollout.space, rollout.task, now).await?;
             Ok(Some(Done::of("cancels the rollout", format!("cancelled {id}"))))
         }
+        Hand::StartNow if !is_open => Err(RolloutError::Over { id }),
+        Hand::StartNow if rollout.state == RolloutState::Paused && rollout.start_at.is_some_and(|at| now < at) => {
+            Err(RolloutError::Paused { id })
+        }
+        Hand::StartNow if rollout.state != RolloutState::Scheduled => Ok(None),
         Hand::StartNow => {
-            if rollout.state != RolloutState::Scheduled {
-                return Ok(None);
-            }
+            rollout_set_start(tx, id, now).await?;
             rollout_set_state(tx, id, RolloutState::Running, "", now).await?;
             Ok(Some(Done::of("begins the rollout now", format!("began {id} before its hour"))))
         }
@@ -222,20 +231,21 @@ async fn act(
             rollout_set_state(tx, id, RolloutState::Paused, &reason, now).await?;
             Ok(Some(Done::of("pauses the rollout", format!("paused {id}"))))
         }
-        Hand::Resume if rollout.state != RolloutState::Paused || !is_open => Ok(None),
-        Hand::Resume => {
-            rollout_forgive(tx, id, now).await?;
-            rollout_set_state(tx, id, RolloutState::Running, "", now).await?;
-            let did = format!("resumed {id}; the failures so far no longer count");
-            Ok(Some(Done::of("resumes the rollout; the failures so far no longer count", did)))
-        }
+        Hand::Resume if !is_open => Err(RolloutError::Over { id }),
+        Hand::Resume if rollout.state != RolloutState::Paused => Ok(None),
+        Hand::Resume => resume(tx, rollout, now).await.map(Some),
         Hand::Retry(machines) => retry(tx, rollout, machines, now).await,
         Hand::Skip(machine) => skip(tx, rollout, who, *machine, now).await,
         Hand::ReleaseWave(number) => {
             let at = number.checked_sub(1).filter(|at| *at < rollout.waves.len());
             let at = at.ok_or(RolloutError::NoWave { number: *number, waves: rollout.waves.len() })?;
-            if at <= rollout.open_wave || rollout.waves[at].released_at.is_some() {
+            // One that is open is released where its first machine must soak.
+            let is_closed = at > rollout.open_wave || (at == rollout.open_wave && awaits_proof(rollout, now));
+            if !is_closed || rollout.waves[at].released_at.is_some() {
                 return Ok(None);
+            }
+            if !is_open {
+                return Err(RolloutError::Over { id });
             }
             wave_release(tx, id, at, who.name, now).await?;
             let wave = format!("wave {number} ({})", rollout.waves[at].title);
@@ -269,17 +279,17 @@ async fn retry(
     if let Some(id) = machines.iter().find(|id| rollout.machines.iter().all(|machine| machine.machine != **id)) {
         return Err(RolloutError::NoMachine { id: *id });
     }
-    let wanted = |id: MachineId| machines.is_empty() || machines.contains(&id);
+    let is_named = |id: MachineId| machines.contains(&id);
     let mut names = Vec::new();
-    for machine in rollout.machines.iter().filter(|machine| wanted(machine.machine)) {
+    for machine in rollout.machines.iter().filter(|machine| machines.is_empty() || is_named(machine.machine)) {
         let again = by_hand(machine, Phase::Waiting(WaitReason::Turn), now);
         if let Some(next) = &again {
             rollout_machine_update(tx, rollout.id, next).await?;
         }
-        // A machine that waits because the version failed on it in another rollout is meant as well.
-        let waits = machine.phase.kind() == PhaseKind::Waiting;
-        let released = (waits || again.is_some())
-            && version_failures_release(tx, &rollout.target, machine.machine, now).await? > 0;
+        // A machine that waits because the version failed on it in another rollout is meant where it is named.
+        let waits = machine.phase.kind() == PhaseKind::Waiting && is_named(machine.machine);
+        let released =
+            (waits || again.is_some()) && version_failures_retry(tx, &rollout.target, machine.machine, now).await? > 0;
         if again.is_some() || released {
             names.push(machine.name.clone());
         }
@@ -287,12 +297,46 @@ async fn retry(
     if names.is_empty() {
         return Ok(None);
     }
-    if rollout.state.is_completed() || rollout.state == RolloutState::Paused {
-        rollout_forgive(tx, rollout.id, now).await?;
-        rollout_set_state(tx, rollout.id, RolloutState::Running, "", now).await?;
+    let (names, goes_on) = (names.join(", "), go_on(tx, rollout, now).await?);
+    let did = format!("retried {names} in {}{goes_on}", rollout.id);
+    Ok(Some(Done::of(format!("retries {names}{goes_on}"), did)))
+}
+
+/// Has a rollout that the brake stopped, or that was complete, go on after a retry, and says what that took. What a
+/// person paused, or a backup that was restored, stays paused.
+async fn go_on(tx: &mut Connection, rollout: &Rollout, now: Timestamp) -> Result<String, RolloutError> {
+    let is_braked = is_spent(rollout, now) && !rollout_is_paused_by_hand(tx, rollout.id).await?;
+    match rollout.state {
+        RolloutState::Paused if is_braked => {}
+        RolloutState::Paused => return Ok("; the rollout stays paused".to_owned()),
+        RolloutState::Completed | RolloutState::CompletedWithFailures => {}
+        RolloutState::Scheduled | RolloutState::Running | RolloutState::Cancelled => return Ok(String::new()),
     }
-    let names = names.join(", ");
-    Ok(Some(Done::of(format!("retries {names}"), format!("retried {names} in {}", rollout.id))))
+    let after = rollout_get(tx, rollout.space, rollout.id).await?.ok_or(RolloutError::NoRollout { id: rollout.id })?;
+    let forgiven = if is_spent(&after, now) { rollout_forgive(tx, rollout.id, now).await? } else { 0 };
+    rollout_set_state(tx, rollout.id, RolloutState::Running, "", now).await?;
+    let forgiven = match forgiven {
+        0 => String::new(),
+        1 => ", and 1 other failure no longer counts".to_owned(),
+        number => format!(", and {number} other failures no longer count"),
+    };
+    Ok(format!("; the rollout goes on{forgiven}"))
+}
+
+/// Goes on, or waits for its hour where that has not come.
+async fn resume(tx: &mut Connection, rollout: &Rollout, now: Timestamp) -> Result<Done, RolloutError> {
+    if let Some(at) = rollout.start_at.filter(|at| now < *at) {
+        rollout_set_state(tx, rollout.id, RolloutState::Scheduled, "", now).await?;
+        let begins = format!("it begins at {}", at.minutes());
+        return Ok(Done::of(format!("resumes the rollout; {begins}"), format!("resumed {}; {begins}", rollout.id)));
+    }
+    let forgiven = match rollout_forgive(tx, rollout.id, now).await? {
+        0 => "",
+        1 => "; the failure so far no longer counts",
+        _ => "; the failures so far no longer count",
+    };
+    rollout_set_state(tx, rollout.id, RolloutState::Running, "", now).await?;
+    Ok(Done::of(format!("resumes the rollout{forgiven}"), format!("resumed {}{forgiven}", rollout.id)))
 }
 
 async fn skip(
@@ -307,7 +351,7 @@ async fn skip(
     let reason = SkipReason::ByPerson { who: who.name.to_owned(), why: who.why.to_owned() };
     match machine.phase.kind() {
         PhaseKind::Waiting => {}
-        PhaseKind::Skipped | PhaseKind::Upgraded | PhaseKind::Cancelled => return Ok(None),
+        PhaseKind::Skipped => return Ok(None),
         phase => return Err(RolloutError::NotWaiting { name: machine.name.clone(), phase }),
     }
     let Some(next) = by_hand(machine, Phase::Skipped(reason), now) else { return Ok(None) };

@@ -111,6 +111,11 @@ pub enum Hindrance {
         /// Until when.
         until: Timestamp,
     },
+    /// The waves before the open one came to nothing; the first machine that was proven must soak.
+    FirstSoaks {
+        /// Until when.
+        until: Timestamp,
+    },
     /// Its wave waits for a person.
     AwaitsPerson {
         /// Its wave, from 0.
@@ -144,7 +149,7 @@ impl Hindrance {
     pub fn ends_at(&self) -> Option<Timestamp> {
         match self {
             Self::Held(hold) => hold.until,
-            Self::Resting { until, .. } | Self::Soaking { until, .. } => Some(*until),
+            Self::Resting { until, .. } | Self::Soaking { until, .. } | Self::FirstSoaks { until } => Some(*until),
             Self::Scheduled { at } => Some(*at),
             Self::Closed(closed) => closed.opens(),
             _ => None,
@@ -169,7 +174,7 @@ impl Hindrance {
             Self::Scheduled { .. } => "Scheduled",
             Self::Stopped { .. } => "Stopped",
             Self::WaveClosed { .. } => "WaveClosed",
-            Self::Soaking { .. } => "Soaking",
+            Self::Soaking { .. } | Self::FirstSoaks { .. } => "Soaking",
             Self::AwaitsPerson { .. } => "AwaitsPerson",
             Self::OneFirst => "OneFirst",
             Self::CapFull { .. } => "CapFull",
@@ -230,6 +235,11 @@ impl fmt::Display for Hindrance {
             Self::Soaking { wave, until } => {
                 write!(f, "it is in wave {}, and wave {wave} soaks until {}", wave + 1, until.minutes())
             }
+            Self::FirstSoaks { until } => write!(
+                f,
+                "no machine of an earlier wave was proven, so the first one that was soaks until {} before the others begin",
+                until.minutes()
+            ),
             Self::AwaitsPerson { wave } => write!(f, "it is in wave {}, which waits for a person's release", wave + 1),
             Self::OneFirst => f.write_str("one machine goes first, and that is not proven yet"),
             Self::CapFull { cap } => write!(f, "{cap} machines are in progress, and no more may be at once"),

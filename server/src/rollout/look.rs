@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use contract::Version;
 
 use super::calendar::{Calendar, Closed};
-use super::hindrance::Hold;
+use super::hindrance::{Hindrance, Hold};
 use super::phase::PhaseKind;
 use super::plan::{Elsewhere, Limits, Observation, hindrances};
 use super::state::{Deadlines, Rollout};
@@ -23,7 +23,7 @@ use crate::db::places::{place_last, place_of, place_rollouts};
 use crate::db::rollouts::{
     Place, generation_issued, places_live, rollout_get, rollout_machines_last, rollout_open, rollout_packages,
 };
-use crate::db::version_failures::{version_failures, version_failures_by_runtime};
+use crate::db::version_failures::{version_failures, version_failures_by_runtime, version_retries};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::model::{Facts, Machine};
@@ -49,6 +49,8 @@ pub struct Snapshot {
 struct Failures {
     /// How, on each machine.
     on: HashMap<MachineId, String>,
+    /// Those that a person named to be tried again.
+    again: HashSet<MachineId>,
     /// On how many machines of each runtime.
     by_runtime: HashMap<String, usize>,
 }
@@ -87,8 +89,9 @@ impl Snapshot {
             known.packages.insert(rollout.id, packages.into_iter().map(|p| (p.runtime, p.size)).collect());
             if !known.failures.contains_key(&rollout.target) {
                 let on = version_failures(conn, &rollout.target).await?;
+                let again = version_retries(conn, &rollout.target).await?;
                 let by_runtime = version_failures_by_runtime(conn, &rollout.target).await?;
-                known.failures.insert(rollout.target.clone(), Failures { on, by_runtime });
+                known.failures.insert(rollout.target.clone(), Failures { on, again, by_runtime });
             }
         }
         Ok(known)
@@ -121,6 +124,7 @@ impl Snapshot {
                     .clone(),
                 hold: self.holds.get(&id).cloned(),
                 failed_before: failures.and_then(|failures| failures.on.get(&id).cloned()),
+                tried_again: failures.is_some_and(|failures| failures.again.contains(&id)),
                 groups: if limits_roles(rollout) { groups(machine) } else { Vec::new() },
             };
             Some((id, observation))
@@ -131,11 +135,20 @@ impl Snapshot {
 
 /// Why each machine of a rollout that waits does so, in words: what the planner itself would say now.
 pub async fn why(app: &App, conn: &mut Connection, rollout: &Rollout) -> Result<HashMap<MachineId, String>, DbError> {
+    let found = hindered(app, conn, rollout).await?;
+    Ok(found.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect())
+}
+
+/// What keeps each machine of a rollout that waits: what the planner itself would say now.
+pub async fn hindered(
+    app: &App,
+    conn: &mut Connection,
+    rollout: &Rollout,
+) -> Result<HashMap<MachineId, Hindrance>, DbError> {
     let open = rollout_open(conn).await?;
     let known = Snapshot::read(app, conn, std::slice::from_ref(rollout)).await?;
     let (seen, limits) = known.look(&open, rollout);
-    let found = hindrances(rollout, &seen, &limits, app.clock.now());
-    Ok(found.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect())
+    Ok(hindrances(rollout, &seen, &limits, app.clock.now()))
 }
 
 /// Why each of some machines of a space is not upgraded.
@@ -194,10 +207,15 @@ async fn whys_among(
     let disabled: HashSet<EnvironmentId> = environments.iter().filter(|e| e.is_disabled).map(|e| e.id).collect();
     let holds = hold_list(conn, space, now).await?;
     let bundled = app.bundle.version();
-    let (failed, failed_on) = match bundled {
-        Some(version) => (version_failures(conn, version).await?, version_failures_by_runtime(conn, version).await?),
-        None => (HashMap::new(), HashMap::new()),
+    let (failed, again, failed_on) = match bundled {
+        Some(version) => (
+            version_failures(conn, version).await?,
+            version_retries(conn, version).await?,
+            version_failures_by_runtime(conn, version).await?,
+        ),
+        None => (HashMap::new(), HashSet::new(), HashMap::new()),
     };
+    let nowhere = HashMap::new();
     let packages = app.bundle.packages().iter().map(|package| (package.runtime.clone(), package.size)).collect();
     let why_one = |(machine, facts): &(&Machine, Option<&Facts>)| {
         let place = places.get(&machine.id);
@@ -209,7 +227,7 @@ async fn whys_among(
             packages: &packages,
             hold: holds.get(&machine.id),
             failed_before: failed.get(&machine.id).map(String::as_str),
-            failed_on: &failed_on,
+            failed_on: if again.contains(&machine.id) { &nowhere } else { &failed_on },
             place,
             hindrance: place.and_then(|place| found.get(&place.rollout)?.get(&machine.id)),
         };

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::advance::Context;
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Proof};
 use super::calendar::Closed;
 use super::gate::{Gate, restored};
 use super::hindrance::{Hindrance, Hold};
@@ -33,6 +33,8 @@ pub struct Observation {
     pub hold: Option<Hold>,
     /// How the target failed on it before, where nobody released it since.
     pub failed_before: Option<String>,
+    /// The target failed on it, and a person named it to be tried again: that it is held for its platform does not count.
+    pub tried_again: bool,
     /// Each of its roles in each of its environments; empty where the strategy does not ask for it.
     pub groups: Vec<(EnvironmentId, String)>,
 }
@@ -187,6 +189,17 @@ pub fn hindrances(
 /// True where nobody of `rollout` may be commanded any more.
 pub fn is_halted(rollout: &Rollout, now: Timestamp) -> bool {
     Ahead::of(rollout, now).is_halted()
+}
+
+/// True where the failures reached the budget of the rollout or of a wave.
+pub fn is_spent(rollout: &Rollout, now: Timestamp) -> bool {
+    Ahead::of(rollout, now).is_spent()
+}
+
+/// True where the open wave took the place of a canary, and the machine that goes first in it is not proven or must soak.
+pub fn awaits_proof(rollout: &Rollout, now: Timestamp) -> bool {
+    let ahead = Ahead::of(rollout, now);
+    ahead.open_wave > 0 && ahead.proof() != Proof::Given
 }
 
 /// Takes back what was begun and not commanded yet.

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use contract::Version;
 
 use super::course::{Course, Known, Pace, RoleLoss, Stays, course};
-use super::create::{Draft, RolloutError, RolloutRequest, Selection, draw_up};
+use super::create::{Draft, RolloutError, RolloutRequest, draw_up};
 use super::look::Snapshot;
 use super::state::{Phase, Rollout, RolloutMachine, RolloutState, RolloutWave, WaitReason};
 use super::strategy::{Candidate, Strategy};
@@ -62,9 +62,9 @@ pub async fn rollout_preview(app: &App, space: SpaceId, request: &RolloutRequest
     let snapshot = Snapshot::read(app, &mut conn, std::slice::from_ref(&rollout)).await?;
     let (mut observations, mut limits) = snapshot.look(&open, &rollout);
     limits.packages = draft.packages.iter().map(|package| (package.runtime.clone(), package.size)).collect();
-    if let Selection::Machines(_) = &request.selection {
-        // Who names a machine wants it tried, whatever happened there before.
-        observations.values_mut().for_each(|seen| seen.failed_before = None);
+    let again = request.tried_again();
+    for (_, seen) in observations.iter_mut().filter(|(id, _)| again.contains(id)) {
+        seen.tried_again |= seen.failed_before.take().is_some();
     }
     let candidates: HashMap<MachineId, Candidate> =
         draft.machines.iter().map(|(machine, candidate)| (machine.machine, candidate.clone())).collect();
@@ -84,6 +84,7 @@ pub async fn rollout_preview(app: &App, space: SpaceId, request: &RolloutRequest
     let left_out = draft.left_out.into_iter().map(|left| Stays {
         machine: left.machine,
         name: left.name,
+        wave: None,
         code: left.why.code(),
         why: left.why.sentence(),
     });
@@ -118,7 +119,7 @@ fn choice(draft: &Draft, start_at: Option<Timestamp>) -> String {
 fn busy(machine: &RolloutMachine, seen: &super::plan::Observation) -> Option<Stays> {
     let work = seen.facts.as_ref()?.report.as_ref()?.running_work.first()?;
     let why = format!("it is busy: {}", work.description);
-    Some(Stays { machine: machine.machine, name: machine.name.clone(), code: "Busy", why })
+    Some(Stays { machine: machine.machine, name: machine.name.clone(), wave: Some(machine.wave), code: "Busy", why })
 }
 
 /// The rollout as it would stand in the database.

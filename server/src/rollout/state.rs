@@ -20,7 +20,7 @@ pub enum RolloutState {
     Running,
     /// Nothing new is started; the reason stands beside it.
     Paused,
-    /// Every machine that could be reached is at the target. Machines that were offline may still be waiting.
+    /// Every machine that could begin is at the target. Machines that are offline or held back may still be waiting.
     Completed,
     /// Nothing is under way any more, and some machines failed.
     CompletedWithFailures,
@@ -57,8 +57,8 @@ impl RolloutState {
             S::Scheduled => matches!(next, S::Running | S::Cancelled),
             S::Running => matches!(next, S::Paused | S::Completed | S::CompletedWithFailures | S::Cancelled),
             S::Paused => matches!(next, S::Completed | S::CompletedWithFailures | S::Cancelled),
-            S::Completed => next == S::CompletedWithFailures,
-            S::CompletedWithFailures => next == S::Completed,
+            S::Completed => matches!(next, S::CompletedWithFailures | S::Paused),
+            S::CompletedWithFailures => matches!(next, S::Completed | S::Paused),
             S::Cancelled => false,
         }
     }
@@ -69,7 +69,8 @@ impl RolloutState {
         match next {
             S::Running => matches!(self, S::Scheduled | S::Paused | S::Completed | S::CompletedWithFailures),
             S::Paused => matches!(self, S::Scheduled | S::Running | S::Completed | S::CompletedWithFailures),
-            _ => false,
+            S::Scheduled => self == S::Paused,
+            S::Completed | S::CompletedWithFailures | S::Cancelled => false,
         }
     }
 
@@ -336,14 +337,14 @@ mod tests {
             (Scheduled, &[Running, Cancelled]),
             (Running, &[Paused, Completed, CompletedWithFailures, Cancelled]),
             (Paused, &[Completed, CompletedWithFailures, Cancelled]),
-            (Completed, &[CompletedWithFailures]),
-            (CompletedWithFailures, &[Completed]),
+            (Completed, &[CompletedWithFailures, Paused]),
+            (CompletedWithFailures, &[Completed, Paused]),
             (Cancelled, &[]),
         ];
         let by_hand: [(RolloutState, &[RolloutState]); 6] = [
             (Scheduled, &[Running, Paused]),
             (Running, &[Paused]),
-            (Paused, &[Running]),
+            (Paused, &[Scheduled, Running]),
             (Completed, &[Running, Paused]),
             (CompletedWithFailures, &[Running, Paused]),
             (Cancelled, &[]),

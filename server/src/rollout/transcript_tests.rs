@@ -8,6 +8,9 @@
 //!
 //! The statements are those of `Stage::act`. Times are such as `90s`, `10m`, `2h` or `3d`.
 
+#[path = "transcript_deeds.rs"]
+mod deeds;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -140,19 +143,23 @@ impl Stage {
             // preview alice: as "rollout", and nothing is written
             "preview" => self.preview(more).await,
             "nature" | "offline" | "online" | "busy" | "idle" | "unwell" | "well" | "generation" | "copy" | "gone"
-            | "overtake" => {
+            | "overtake" | "full" | "platform" => {
                 self.change(word, first, more).await;
             }
             // alone web-1 alice: one machine alone has the identity
             "alone" => {
                 self.fleet.machines().get_mut(&self.names[first]).unwrap().copy = None;
-                inventory_forget_clone(&self.test.app, self.names[first], more).await.unwrap();
+                inventory_forget_clone(&self.test.app, self.names[first], more, "").await.unwrap();
                 self.look().await;
             }
             // undo alice why: the last rollout
             "undo" => self.undo(first, more).await,
             // hold web-1 alice why
             "hold" | "release" => self.hold(word, first, more).await,
+            "hold-for" => {
+                let (name, why) = more.split_once(' ').unwrap();
+                self.hold(first, name, why).await;
+            }
             // window Production 60 0 22 * * *
             "window" => self.window(first, more).await,
             // freeze 4h why
@@ -247,106 +254,6 @@ impl Stage {
             self.say(&format!("refused: {refused}"));
         }
         self.look().await;
-    }
-
-    async fn preview(&mut self, rest: &str) {
-        let preview = match rollout_preview(&self.test.app, SpaceId::DEFAULT, &self.request(rest)).await {
-            Ok(preview) => preview,
-            Err(refused) => return self.say(&format!("refused: {refused}")),
-        };
-        let mut lines = Vec::new();
-        for (at, (wave, span)) in preview.waves.iter().zip(&preview.course.waves).enumerate() {
-            let members = preview.machines.iter().filter(|(of, ..)| *of == at).map(|(.., name)| name.as_str());
-            let members = members.collect::<Vec<_>>().join(", ");
-            let moment =
-                |at: Option<Timestamp>| at.map_or_else(|| "?".to_owned(), |at| at.rfc3339()[11..19].to_owned());
-            let (begins, ends) = (moment(span.begins), moment(span.ends));
-            lines.push(format!("wave {} ({}), {begins} to {ends}: {members}", at + 1, wave.title));
-        }
-        let stays = preview.course.stays.iter().map(|stays| ("stays", stays));
-        let busy = preview.busy.iter().map(|busy| ("is busy", busy));
-        lines.extend(stays.chain(busy).map(|(what, of)| format!("{} {what} ({}): {}", of.name, of.code, of.why)));
-        let role = |role: &RoleLoss| {
-            format!("at most {} of {} machines with the role {} at once", role.most, role.all, role.role)
-        };
-        lines.extend(preview.roles.iter().map(role));
-        lines.push(match &preview.course.finish {
-            Finish::Unknown => "over: unknown, for nothing was measured".to_owned(),
-            Finish::At(at) => format!("over: {}", at.rfc3339()),
-            Finish::After(at) => format!("over: after {}", at.rfc3339()),
-            Finish::Stops(why) => format!("stops: {why}"),
-        });
-        lines.push(format!("{} would be upgraded to {}", preview.course.upgraded, preview.target));
-        lines.iter().for_each(|line| self.say(&format!("| {line}")));
-    }
-
-    async fn undo(&mut self, who: &str, why: &str) {
-        let id = self.rollouts().await.last().unwrap().id;
-        match rollout_undo(&self.test.app, SpaceId::DEFAULT, id, Who { name: who, why }).await {
-            Ok(Undo::Made(_)) => {}
-            Ok(Undo::Known(undo)) => self.say(&format!("{} undoes it already", undo.id)),
-            Err(refused) => self.say(&format!("refused: {refused}")),
-        }
-        self.look().await;
-    }
-
-    async fn change(&mut self, word: &str, name: &str, more: &str) {
-        {
-            let id = self.names[name];
-            let mut machines = self.fleet.machines();
-            let machine = machines.get_mut(&id).unwrap();
-            let busy = || Refusal::new(RefusalKind::Busy, more);
-            match word {
-                "nature" => {
-                    machine.nature = match more {
-                        "crashes" => Nature::Crashes,
-                        "vanishes" => Nature::Vanishes,
-                        _ => Nature::Good,
-                    };
-                }
-                "offline" | "online" => machine.is_online = word == "online",
-                "busy" => {
-                    machine.refusal = Some(busy());
-                    let ticket = uuid::Uuid::now_v7().to_string().parse().unwrap();
-                    let work = RunningWork { ticket, description: more.to_owned(), since: 0 };
-                    machine.status.running_work = vec![work];
-                }
-                "idle" => {
-                    machine.refusal = None;
-                    machine.status.running_work.clear();
-                }
-                // overtake web-1 3.0.0: another portal's order comes first
-                "overtake" => machine.overtaken_by = Some(more.parse().unwrap()),
-                "unwell" => machine.status.problems = vec![more.to_owned()],
-                "generation" => machine.status.generation = more.parse().unwrap(),
-                // copy web-1 web-1-copy: what the copy calls itself
-                "copy" => machine.copy_to(more),
-                // gone web-1 1.0.0: from its disk
-                "gone" => machine.status.installed.retain(|installed| installed.version.to_string() != more),
-                _ => machine.status.problems.clear(),
-            }
-        }
-        self.look().await;
-    }
-
-    async fn hold(&mut self, word: &str, name: &str, more: &str) {
-        let (name, why) = (self.names[name], more.split_once(' ').map_or(("alice", ""), |pair| pair));
-        let who = Who { name: why.0, why: why.1 };
-        let done = match word {
-            "hold" => machine_hold(&self.test.app, SpaceId::DEFAULT, name, who, None).await,
-            _ => machine_release(&self.test.app, SpaceId::DEFAULT, name, who).await,
-        };
-        done.unwrap();
-        self.look().await;
-    }
-
-    async fn window(&mut self, environment: &str, more: &str) {
-        let (minutes, cron) = more.split_once(' ').unwrap();
-        let duration_minutes = minutes.parse().unwrap();
-        let spec = WindowSpec { cron: cron.to_owned(), duration_minutes, time_zone: "UTC".to_owned() };
-        let mut tx = self.test.db.write().await.unwrap();
-        windows_put(&mut tx, self.environments[environment], &[Window::read(&spec).unwrap()]).await.unwrap();
-        tx.commit().await.unwrap();
     }
 
     async fn bundle(&mut self, version: Version) {
@@ -560,36 +467,49 @@ fn every_script_is_performed() {
 transcripts! {
     approval
     automatic_policy
+    budget_and_offline
     budget_and_resume
     budgets
     busy
     cancel
     cloned
+    failed_canary
     failure_memory
     freeze
     hold
+    hold_runs_out
     late_arrivals
+    late_arrivals_left
     lost_and_turned_up
     max_in_flight
+    no_room
     offline
     offline_expiry
     pause
+    paused_and_offline
     platform_hold
+    platform_hold_retry
     portal_restart
     preview
     restored_backup
     retry
+    retry_one
     role_share
+    said_again
     schedule
+    schedule_and_pause
     selection
     skip
     soak
     supersede
+    time_zone
     transfers
     two_portals
     undo
     waves
+    waves_by_environment
     why_not_upgraded
     windows
     windows_ignored
+    wrong_platform
 }

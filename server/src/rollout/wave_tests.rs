@@ -120,6 +120,57 @@ fn canaries_that_are_all_offline_are_passed_over_and_the_next_wave_begins_with_o
 }
 
 #[test]
+fn a_canary_that_failed_below_the_budget_soaks_too_and_the_next_wave_takes_its_place() {
+    let mut natures = vec![Nature::Good; 10];
+    natures[0] = Nature::Crashes;
+    let mut fleet = Fleet::by(Strategy { failure_budget: Amount::Number(3), ..careful() }, &natures);
+    fleet.run(120);
+    assert_eq!((fleet.touched(), fleet.phase(1)), (1, PhaseKind::FellBack), "the canary alone");
+    assert!(fleet.why(2).contains("wave 1 soaks until"), "{}", fleet.why(2));
+    fleet.run(SOAK);
+    assert_eq!((fleet.touched(), fleet.rollout.open_wave), (2, 1), "then a tenth");
+    fleet.run(SOAK - 120);
+    assert_eq!(fleet.touched(), 2, "nothing larger before a proven machine has soaked");
+    fleet.run(180);
+    assert!(fleet.touched() > 4, "then half: {}", fleet.touched());
+}
+
+#[test]
+fn where_the_canary_was_passed_over_one_goes_first_and_soaks_before_the_others_of_its_wave() {
+    let mut natures = vec![Nature::Good; 10];
+    natures[0] = Nature::Offline;
+    let strategy =
+        Strategy { waves: vec![Wave::of(Members::Next(Amount::Number(1))), Wave::of(Members::Rest)], ..careful() };
+    let mut fleet = Fleet::by(strategy, &natures);
+    fleet.run(120);
+    assert_eq!((fleet.rollout.open_wave, fleet.touched()), (1, 1), "one alone");
+    assert_eq!(fleet.rollout.count(|kind| kind == PhaseKind::Upgraded), 1);
+    assert!(fleet.why(5).contains("no machine of an earlier wave was proven"), "{}", fleet.why(5));
+    fleet.set_nature(1, Nature::Good);
+    fleet.observe(MachineId(1));
+    fleet.run(60);
+    assert_eq!(fleet.touched(), 1, "not even the canary, which is back");
+    fleet.run(SOAK + 60);
+    assert_eq!(fleet.rollout.state, RolloutState::Completed, "{}", fleet.rollout.summary());
+    assert_eq!(fleet.rollout.count(|kind| kind == PhaseKind::Upgraded), 10);
+}
+
+#[test]
+fn who_releases_the_open_wave_spares_the_soak_of_the_machine_that_went_first_in_it() {
+    let mut natures = vec![Nature::Good; 10];
+    natures[0] = Nature::Offline;
+    let strategy =
+        Strategy { waves: vec![Wave::of(Members::Next(Amount::Number(1))), Wave::of(Members::Rest)], ..careful() };
+    let mut fleet = Fleet::by(strategy, &natures);
+    fleet.run(60);
+    assert!(awaits_proof(&fleet.rollout, Timestamp(fleet.now)));
+    fleet.rollout.waves[1].released_at = Some(Timestamp(fleet.now));
+    assert!(!awaits_proof(&fleet.rollout, Timestamp(fleet.now)));
+    fleet.run(120);
+    assert_eq!(fleet.rollout.state, RolloutState::Completed, "{}", fleet.rollout.summary());
+}
+
+#[test]
 fn the_budget_of_a_wave_stops_the_rollout_and_says_which_wave() {
     let waves = vec![
         Wave { soak_seconds: Some(0), ..Wave::of(Members::Next(Amount::Number(1))) },
@@ -308,7 +359,10 @@ fn every_waiting_machine_that_does_not_begin_has_a_reason() {
 #[test]
 fn a_machine_without_room_is_not_begun_holds_nothing_up_and_follows_when_there_is_room() {
     let mut fleet = Fleet::by(
-        Strategy { waves: vec![Wave::of(Members::Next(Amount::Number(1)))], ..Strategy::default() },
+        Strategy {
+            waves: vec![Wave { soak_seconds: Some(0), ..Wave::of(Members::Next(Amount::Number(1))) }],
+            ..Strategy::default()
+        },
         &[Nature::Good, Nature::Good],
     );
     fleet.free.insert(MachineId(1), 3 << 20);

@@ -17,17 +17,18 @@ use std::collections::{BTreeMap, HashSet};
 use contract::{PackageId, Version};
 
 use crate::app::App;
-use crate::audit::Deed;
+use crate::audit::{Deed, because};
 use crate::db::environments::environment_get;
 use crate::db::machines::{machine_get, machine_list};
 use crate::db::packages::{package_get, package_list};
-use crate::db::rollouts::{rollout_cancel_request, rollout_of_task};
+use crate::db::rollouts::rollout_of_task;
 use crate::db::tasks::{task_cancel_request, task_get, task_insert, task_log_append, task_machine_insert};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
 use crate::live::Change;
 use crate::model::{AuditCategory, AuditKind, Environment, LogCategory, Machine, NewTask, Package, TaskState};
-use crate::rollout::create::Selection;
+use crate::rollout::create::{RolloutError, Selection};
+use crate::rollout::hands::{WHY_MAX, Who, rollout_cancel};
 
 /// The name of tasks that ask machines how they are.
 pub const HEALTH: &str = "Health";
@@ -95,6 +96,9 @@ pub enum TaskError {
         /// How it ended.
         state: TaskState,
     },
+    /// The rollout that it shows could not be cancelled.
+    #[error(transparent)]
+    Rollout(RolloutError),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -198,23 +202,26 @@ pub async fn task_create_deploy(
     Ok(id)
 }
 
-/// Writes the wish to cancel a task of any kind. To wish it twice is no error.
-pub async fn task_cancel(app: &App, space: SpaceId, id: TaskId, who: &str) -> Result<(), TaskError> {
+/// Writes the wish to cancel a task of any kind; where it shows a rollout, that is what is cancelled. To wish it twice is no
+/// error.
+pub async fn task_cancel(app: &App, space: SpaceId, id: TaskId, who: Who<'_>) -> Result<(), TaskError> {
     let mut tx = app.db.write().await?;
     let task = task_get(&mut tx, space, id).await?.ok_or(TaskError::UnknownTask(id))?;
     if task.state.is_completed() {
         return Err(TaskError::Completed { task: id, state: task.state });
     }
+    if let Some(rollout) = rollout_of_task(&mut tx, id).await? {
+        drop(tx);
+        rollout_cancel(app, space, rollout, who).await.map_err(TaskError::Rollout)?;
+        return Ok(());
+    }
     if task_cancel_request(&mut tx, space, id, app.now()).await? {
-        let rollout = rollout_of_task(&mut tx, id).await?;
-        if let Some(rollout) = rollout {
-            rollout_cancel_request(&mut tx, rollout, app.now()).await?;
-        }
-        let line = format!("{who} asked to cancel the task.");
+        let why: String = who.why.trim().chars().take(WHY_MAX).collect();
+        let line = format!("{} asked to cancel the task{}", who.name, because(&why));
         task_log_append(&mut tx, id, None, app.now(), LogCategory::Warning, &line).await?;
-        let line = format!("asked to cancel {id} ({})", task.task.description);
-        let deed = Deed::new(AuditKind::Task, AuditCategory::Canceled, "Cancel", line).by(who).on(id);
-        deed.on_all(rollout).write(&mut tx, space, app.now()).await?;
+        let line = format!("asked to cancel {id} ({}){}", task.task.description, because(&why));
+        let deed = Deed::new(AuditKind::Task, AuditCategory::Canceled, "Cancel", line).by(who.name).on(id);
+        deed.write(&mut tx, space, app.now()).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
     announce(app, id);

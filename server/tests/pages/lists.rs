@@ -49,7 +49,9 @@ async fn tasks_are_filtered_by_state_kind_and_words_and_the_queue_is_counted() {
         task_create_health(&portal, SpaceId::DEFAULT, "ada", &selection, name).await.unwrap();
     }
     let test = task_create_connect(&portal, SpaceId::DEFAULT, "ada", machine).await.unwrap();
-    task_cancel(&portal, SpaceId::DEFAULT, test, "ada").await.unwrap();
+    task_cancel(&portal, SpaceId::DEFAULT, test, octopus_server::rollout::hands::Who { name: "ada", why: "" })
+        .await
+        .unwrap();
 
     let page = browser.get("/tasks").await;
     assert_eq!(page.count("tbody tr"), 3);

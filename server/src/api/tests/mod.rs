@@ -1,5 +1,6 @@
 //! The REST API through the whole router: shapes, prefixes, paging, errors and what each call leaves behind.
 
+mod hands;
 mod hours;
 mod machines;
 mod nuget;

@@ -19,7 +19,7 @@ use crate::ids::{EnvironmentId, SpaceId};
 use crate::model::{Environment, NewEnvironment};
 use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
-use crate::pages::{ConfirmPage, PageError, sentence};
+use crate::pages::{ConfirmPage, PageError, Reason, sentence};
 use crate::rollout::automatic::UpgradePolicy;
 use crate::rollout::calendar::{Calendar, Closed, WINDOWS_MAX, WindowSpec};
 use crate::rollout::care::{Cares, NewCare};
@@ -243,6 +243,7 @@ async fn ask_delete(
         action: format!("/environments/{id}/delete"),
         button: format!("Delete {}", environment.name),
         back: format!("/environments/{id}/edit"),
+        reason: Reason::NotAsked,
     })
 }
 

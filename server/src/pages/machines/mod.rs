@@ -144,8 +144,13 @@ async fn release(
 }
 
 /// A person says that this machine alone has its identity now.
-async fn alone(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
-    inventory_forget_clone(&app, id, &user.0.username).await?;
+async fn alone(
+    user: PageUser,
+    State(app): State<App>,
+    Id(id): Id<MachineId>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    inventory_forget_clone(&app, id, &user.0.username, fields.get("reason")).await?;
     Ok(Redirect::to(&format!("/machines/{id}")))
 }
 

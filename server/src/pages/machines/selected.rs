@@ -22,7 +22,7 @@ use crate::pages::tasks::refused as refused_task;
 use crate::pages::upgrade::refused as refused_rollout;
 use crate::pages::view::{self as words, count};
 use crate::pages::{PageError, environments};
-use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
+use crate::rollout::create::{FailedBefore, RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::Who;
 use crate::tasks::task_create_health;
 
@@ -127,6 +127,10 @@ impl Deed {
         self == Self::Plain(bulk::Deed::Hold)
     }
 
+    fn takes_reason(self) -> bool {
+        self.needs_reason() || self == Self::Plain(bulk::Deed::Release)
+    }
+
     fn is_grave(self) -> bool {
         self == Self::Plain(bulk::Deed::Delete)
     }
@@ -142,6 +146,8 @@ struct AskPage {
     more: usize,
     /// Their ids, with commas between.
     machines: String,
+    /// How they were chosen, as the form said it.
+    which: String,
     /// What the reader had chosen to see.
     filter: String,
     back: String,
@@ -171,6 +177,7 @@ async fn ask(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
         more: machines.len().saturating_sub(NAMES_MAX),
         machines: machines.iter().map(|machine| machine.id.to_string()).collect::<Vec<_>>().join(","),
         back: format!("/environments?{}", filter.query()),
+        which: fields.get("which").to_owned(),
         filter: filter.query(),
     })
 }
@@ -183,7 +190,10 @@ async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
     let name = &user.0.username;
     match deed {
         Deed::Upgrade => {
-            let request = RolloutRequest::of(Selection::Machines(ids));
+            // What a filter found was not named: where the version failed before, it is not tried again for that.
+            let is_found = fields.get("which") == "all";
+            let failed_before = if is_found { FailedBefore::LeftAlone } else { FailedBefore::TriedAgain };
+            let request = RolloutRequest { failed_before, ..RolloutRequest::of(Selection::Machines(ids)) };
             let rollout = rollout_create(&app, SpaceId::DEFAULT, name, request).await.map_err(refused_rollout)?;
             Ok(Redirect::to(&format!("/rollouts/{}", rollout.id)))
         }

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::feed::package_remove;
 use crate::ids::SpaceId;
 use crate::pages::shell::{Section, Shell};
-use crate::pages::{ConfirmPage, PageError};
+use crate::pages::{ConfirmPage, PageError, Reason};
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/packages/{name}/{version}/delete", get(ask).post(delete))
@@ -42,6 +42,7 @@ async fn ask(
         action: format!("/packages/{}/{}/delete", found.package_id, found.version),
         button: format!("Delete {name}"),
         back: "/packages".to_owned(),
+        reason: Reason::NotAsked,
     })
 }
 

@@ -1,8 +1,10 @@
 //! Rollouts: the list, one with its machines, and the wish to cancel it.
 
 mod draft;
+mod live;
 mod new;
 pub mod view;
+mod waves;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -11,17 +13,19 @@ use axum::extract::{Path, State};
 use axum::response::Redirect;
 use axum::routing::{get, post};
 
-use self::view::{Loaded, RolloutView, RolloutsView, RowHand, WaveState, rollout_view, rollouts_view};
+use self::view::{Loaded, RolloutView, RolloutsView, RowHand, rollout_view, rollouts_view};
+use self::waves::WaveState;
 use super::form::{Address, Body, Id};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::upgrade::refused;
 use super::view::{self as words, Status};
-use super::{ConfirmPage, PageError, sentence};
+use super::{ConfirmPage, PageError, Reason, sentence};
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::db::facts::facts_of;
+use crate::db::policies::scope_get;
 use crate::db::rollout_events::event_list;
 use crate::db::rollouts::{rollout_get, rollout_list, rollout_undo_of};
 use crate::db::version_failures::version_failures_by_runtime;
@@ -31,7 +35,9 @@ use crate::ids::{RolloutId, SpaceId};
 use crate::rollout::care::waits_for_hour;
 use crate::rollout::gate::FAILED_MACHINES_MAX;
 use crate::rollout::hands::{Hand, Who, rollout_cancel, rollout_hand};
-use crate::rollout::look::why;
+use crate::rollout::hindrance::Hindrance;
+use crate::rollout::look::hindered;
+use crate::rollout::plan::awaits_proof;
 use crate::rollout::state::Rollout;
 use crate::rollout::undo::{Undo, rollout_undo, rollout_undo_ask};
 use crate::sequel::may_have_sequel;
@@ -111,7 +117,15 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     let mut conn = app.db.read().await?;
     let rollout = find(&mut conn, id).await?;
     let facts = facts_of(&mut conn, &may_have_sequel(std::slice::from_ref(&rollout))).await?;
-    let why = why(app, &mut conn, &rollout).await?;
+    let hindered = hindered(app, &mut conn, &rollout).await?;
+    let soaks = hindered.values().find_map(|hindrance| match hindrance {
+        Hindrance::Soaking { wave, until } => Some((wave.saturating_sub(1), *until)),
+        Hindrance::FirstSoaks { until } => Some((rollout.open_wave, *until)),
+        _ => None,
+    });
+    let why = hindered.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect();
+    let selection = scope_get(&mut conn, id).await?.map(|scope| scope.selection);
+    let awaits_proof = awaits_proof(&rollout, app.now());
     let failed = version_failures_by_runtime(&mut conn, &rollout.target).await?;
     let held = failed.into_iter().filter(|(_, machines)| *machines >= FAILED_MACHINES_MAX);
     let mut held_for: Vec<String> = held.map(|(runtime, _)| runtime).collect();
@@ -119,7 +133,9 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     let events = event_list(&mut conn, id).await?;
     let undone_by = rollout_undo_of(&mut conn, id).await?;
     let waits_for_hour = waits_for_hour(&mut conn, &rollout, app.now()).await?;
-    Ok(rollout_view(&Loaded { rollout, facts, why, held_for, events, undone_by, waits_for_hour }, all))
+    let loaded =
+        Loaded { rollout, facts, why, held_for, events, undone_by, waits_for_hour, soaks, awaits_proof, selection };
+    Ok(rollout_view(&loaded, all))
 }
 
 async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError> {
@@ -172,11 +188,18 @@ async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId
         action: format!("/rollouts/{id}/cancel"),
         button: "Cancel rollout".to_owned(),
         back: format!("/rollouts/{id}"),
+        reason: Reason::Asked,
     })
 }
 
-async fn cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<Redirect, PageError> {
-    rollout_cancel(&app, SpaceId::DEFAULT, id, &user.0.username).await.map_err(refused)?;
+async fn cancel(
+    user: PageUser,
+    State(app): State<App>,
+    Id(id): Id<RolloutId>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    let who = Who { name: &user.0.username, why: fields.get("why") };
+    rollout_cancel(&app, SpaceId::DEFAULT, id, who).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{id}")))
 }
 

@@ -11,7 +11,7 @@ use axum::routing::get;
 use http::StatusCode;
 
 use super::draft::{Absent, Draft, Scope, Takes, WaveDraft};
-use super::view::span as exact;
+use super::waves::span as exact;
 use crate::app::App;
 use crate::auth::{PageUser, operates};
 use crate::clock::Timestamp;

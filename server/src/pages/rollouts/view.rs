@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 
-use askama::Template;
-
+use super::waves::{WaveRow, counted, rules, waves};
 use crate::clock::Timestamp;
 use crate::db::rollout_events::Event;
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::model::Facts;
-use crate::pages::live::{LiveView, Part, WholeView};
 use crate::pages::sentence;
-use crate::pages::view::{self as words, Mark, Status};
-use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState, RolloutWave};
-use crate::rollout::strategy::Approval;
+use crate::pages::view::{Mark, Status};
+use crate::rollout::create::Selection;
+use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
 use crate::rollout::undo::UndoPlan;
 use crate::sequel::{may_have_sequel, sequel, tally};
 
@@ -39,6 +37,12 @@ pub struct Loaded {
     pub undone_by: Option<RolloutId>,
     /// Machines wait for their hour.
     pub waits_for_hour: bool,
+    /// The wave that soaks, from 0, and until when.
+    pub soaks: Option<(usize, Timestamp)>,
+    /// The open wave took the place of a canary, and awaits the first of its machines.
+    pub awaits_proof: bool,
+    /// Which machines it was made for.
+    pub selection: Option<Selection>,
 }
 
 /// What stands above the machines of a rollout.
@@ -70,8 +74,10 @@ pub struct Head {
     pub is_cancelling: bool,
     /// Nothing is left to be cancelled.
     pub is_over: bool,
-    /// Failures so far.
+    /// Failures so far that count: those that no person forgave.
     pub failures: usize,
+    /// Failures so far that a person forgave.
+    pub forgiven: usize,
     /// Failures that stop it.
     pub failure_budget: u32,
     /// Machines in flight.
@@ -84,6 +90,8 @@ pub struct Head {
     pub shown: usize,
     /// When it begins, while that has not come.
     pub start_at: Option<Timestamp>,
+    /// By what rules it goes about its machines; told on its own page alone.
+    pub rules: Vec<String>,
 }
 
 /// What people can do with it now. Sent alone, so that what somebody types into it stays.
@@ -116,40 +124,6 @@ impl HandsView {
         let nothing = nothing && !self.waits_for_hour;
         nothing && !self.can_start && !self.can_pause && !self.can_resume
     }
-}
-
-/// A wave of a rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct WaveRow {
-    /// From 1.
-    pub number: usize,
-    /// What it is called.
-    pub title: String,
-    /// Its machines.
-    pub total: usize,
-    /// Those that are proven.
-    pub upgraded: usize,
-    /// Those in flight.
-    pub in_flight: usize,
-    /// Those that failed.
-    pub failed: usize,
-    /// Where it stands.
-    pub state: WaveState,
-    /// How long the next one waits after it, in words; empty for not at all.
-    pub soak: String,
-    /// A person must release it, and nobody has.
-    pub needs_person: bool,
-}
-
-/// Where a wave stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WaveState {
-    /// The one before it is not done.
-    Closed,
-    /// Its machines begin.
-    Open,
-    /// Nothing is left to be done in it.
-    Done,
 }
 
 impl Head {
@@ -275,30 +249,34 @@ fn head(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, shown: usize) -> H
         reason: sentence(&rollout.state_reason),
         created_by: rollout.created_by.clone(),
         created_at: rollout.created_at,
-        completed_at: rollout.completed_at,
+        completed_at: rollout.completed_at.filter(|_| rollout.state.is_completed()),
         is_cancelling: rollout.cancel_requested_at.is_some() && !rollout.state.is_completed(),
         is_over: rollout.is_over(),
-        failures: rollout.count(PhaseKind::is_failure),
+        failures: counted(rollout, None),
+        forgiven: rollout.count(PhaseKind::is_failure) - counted(rollout, None),
         failure_budget: rollout.failure_budget,
         in_flight: rollout.count(PhaseKind::is_in_flight),
         max_in_flight: rollout.max_in_flight,
         total: rollout.machines.len(),
         shown,
         start_at: rollout.start_at.filter(|_| rollout.state == RolloutState::Scheduled),
+        rules: Vec::new(),
     }
 }
 
 fn hands(loaded: &Loaded) -> HandsView {
     let rollout = &loaded.rollout;
     let is_open = !rollout.is_over() && rollout.cancel_requested_at.is_none();
-    let next = rollout.waves.get(rollout.open_wave + 1).filter(|wave| is_open && wave.released_at.is_none());
+    // The open wave is released where its first machine must soak, and else the next one.
+    let at = if loaded.awaits_proof { rollout.open_wave } else { rollout.open_wave + 1 };
+    let next = rollout.waves.get(at).filter(|wave| is_open && wave.released_at.is_none());
     HandsView {
         id: rollout.id,
         can_start: is_open && rollout.state == RolloutState::Scheduled,
         can_pause: is_open && rollout.state != RolloutState::Paused,
         can_resume: is_open && rollout.state == RolloutState::Paused,
         failed: if rollout.cancel_requested_at.is_none() { rollout.count(PhaseKind::is_failure) } else { 0 },
-        release: next.map(|wave| (rollout.open_wave + 2, wave.title.clone())),
+        release: next.map(|wave| (at + 1, wave.title.clone())),
         held_for: if is_open { loaded.held_for.clone() } else { Vec::new() },
         undo: match loaded.undone_by {
             Some(_) => 0,
@@ -309,49 +287,13 @@ fn hands(loaded: &Loaded) -> HandsView {
     }
 }
 
-fn waves(rollout: &Rollout) -> Vec<WaveRow> {
-    let row = |(at, wave): (usize, &RolloutWave)| {
-        let of = |wanted: &dyn Fn(PhaseKind) -> bool| {
-            rollout.machines.iter().filter(|machine| machine.wave == at && wanted(machine.phase.kind())).count()
-        };
-        let left = of(&|kind| !kind.is_final());
-        let state = match at.cmp(&rollout.open_wave) {
-            _ if left == 0 => WaveState::Done,
-            std::cmp::Ordering::Greater => WaveState::Closed,
-            std::cmp::Ordering::Equal | std::cmp::Ordering::Less => WaveState::Open,
-        };
-        WaveRow {
-            number: at + 1,
-            title: wave.title.clone(),
-            total: of(&|_| true),
-            upgraded: of(&|kind| kind == PhaseKind::Upgraded),
-            in_flight: of(&PhaseKind::is_in_flight),
-            failed: of(&PhaseKind::is_failure),
-            state,
-            soak: if wave.soak.is_zero() || at + 1 == rollout.waves.len() { String::new() } else { span(wave.soak) },
-            needs_person: wave.approval == Approval::Person && wave.released_at.is_none() && state == WaveState::Closed,
-        }
-    };
-    if rollout.waves.len() < 2 { Vec::new() } else { rollout.waves.iter().enumerate().map(row).collect() }
-}
-
-/// A length of time in its largest whole unit.
-pub(super) fn span(time: std::time::Duration) -> String {
-    match time.as_secs() {
-        seconds if seconds >= 7200 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
-        seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} min", seconds / 60),
-        0 => format!("{} ms", time.as_millis()),
-        seconds => format!("{seconds} s"),
-    }
-}
-
 /// Counts, and what they do not tell: the word for its state stands beside it.
 fn truth(rollout: &Rollout, facts: &HashMap<MachineId, Facts>) -> String {
     let summary = [sentence(&rollout.summary()), tally(rollout, facts)].join(" ").trim_end().to_owned();
     let waiting = rollout.count(|kind| kind == PhaseKind::Waiting);
     match rollout.state {
         RolloutState::Completed if waiting > 0 => {
-            format!("{summary} Those that wait cannot be reached, and follow when they reappear.")
+            format!("{summary} Those that wait cannot begin now; each says why, and follows when that has passed.")
         }
         RolloutState::Scheduled
         | RolloutState::Running
@@ -394,9 +336,13 @@ pub fn rollout_view(loaded: &Loaded, all: bool) -> RolloutView {
         },
     };
     RolloutView {
-        head: Head { undone_by: loaded.undone_by, ..head(rollout, &loaded.facts, shown) },
+        head: Head {
+            undone_by: loaded.undone_by,
+            rules: rules(rollout, loaded.selection.as_ref()),
+            ..head(rollout, &loaded.facts, shown)
+        },
         hands: hands(loaded),
-        waves: waves(rollout),
+        waves: waves(rollout, loaded.soaks),
         events: loaded.events.clone(),
         rows: machines.iter().take(shown).map(row).collect(),
         followed: may_have_sequel(std::slice::from_ref(rollout)),
@@ -427,108 +373,11 @@ pub fn rollouts_view(
     RolloutsView { rollouts, page, has_more, followed }
 }
 
-#[derive(Template)]
-#[template(path = "rollouts/list-region.html")]
-struct ListRegion<'a> {
-    view: &'a RolloutsView,
-    now: &'a Timestamp,
-}
-
-impl WholeView for RolloutsView {
-    const REGION: &'static str = "rollouts";
-
-    fn render(&self, now: Timestamp) -> askama::Result<String> {
-        ListRegion { view: self, now: &now }.render()
-    }
-
-    fn follows(&self) -> &[MachineId] {
-        &self.followed
-    }
-}
-
-#[derive(Template)]
-#[template(path = "rollouts/region.html")]
-struct Region<'a> {
-    view: &'a RolloutView,
-    now: &'a Timestamp,
-}
-
-#[derive(Template)]
-#[template(path = "rollouts/head.html")]
-struct HeadPart<'a> {
-    head: &'a Head,
-    now: &'a Timestamp,
-}
-
-#[derive(Template)]
-#[template(path = "rollouts/hands.html")]
-struct HandsPart<'a> {
-    hands: &'a HandsView,
-}
-
-#[derive(Template)]
-#[template(path = "rollouts/waves.html")]
-struct WavesPart<'a> {
-    waves: &'a [WaveRow],
-}
-
-#[derive(Template)]
-#[template(path = "rollouts/events.html")]
-struct EventsPart<'a> {
-    events: &'a [Event],
-    now: &'a Timestamp,
-}
-
-#[derive(Template)]
-#[template(path = "rollouts/row.html")]
-struct RowPart<'a> {
-    row: &'a Row,
-    head: &'a Head,
-    now: &'a Timestamp,
-}
-
-impl LiveView for RolloutView {
-    fn region(&self) -> &'static str {
-        "rollout"
-    }
-
-    fn parts(&self) -> Vec<Part> {
-        let above = [
-            Part::new("rollout-head", &self.head),
-            Part::new("rollout-hands", &self.hands),
-            Part::new("rollout-waves", &self.waves),
-            Part::new("rollout-events", &self.events),
-        ];
-        let rows = self.rows.iter().map(|row| Part::new(row.element(), row));
-        above.into_iter().chain(rows).collect()
-    }
-
-    fn follows(&self) -> &[MachineId] {
-        &self.followed
-    }
-
-    fn render_region(&self, now: Timestamp) -> askama::Result<String> {
-        Region { view: self, now: &now }.render()
-    }
-
-    fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String> {
-        match place {
-            0 => HeadPart { head: &self.head, now: &now }.render(),
-            1 => HandsPart { hands: &self.hands }.render(),
-            2 => WavesPart { waves: &self.waves }.render(),
-            3 => EventsPart { events: &self.events, now: &now }.render(),
-            place => match self.rows.get(place - 4) {
-                Some(row) => RowPart { row, head: &self.head, now: &now }.render(),
-                None => Ok(String::new()),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::SpaceId;
+    use crate::rollout::state::RolloutWave;
     use crate::rollout::state::{Phase, WaitReason};
     use crate::rollout::strategy::Strategy;
 
@@ -582,6 +431,9 @@ mod tests {
             events: Vec::new(),
             undone_by: None,
             waits_for_hour: false,
+            soaks: None,
+            awaits_proof: false,
+            selection: Some(Selection::All),
         }
     }
 
@@ -610,7 +462,44 @@ mod tests {
         let offline = Phase::Waiting(WaitReason::Offline { reason: "no route".into() });
         let rollout = rollout(RolloutState::Completed, vec![Phase::Upgraded, offline]);
         let view = rollout_view(&rollout, false);
-        assert!(view.head.sentence.starts_with("1 of 2 upgraded, 1 waiting. Those that wait cannot be reached"));
+        assert!(
+            view.head
+                .sentence
+                .starts_with("1 of 2 upgraded, 1 waiting. Those that wait cannot begin now; each says why")
+        );
+    }
+
+    #[test]
+    fn failures_that_a_person_forgave_do_not_count() {
+        let failed = || Phase::Failed { reason: "disk full".into() };
+        let mut loaded = rollout(RolloutState::Running, vec![failed(), failed(), Phase::Upgraded]);
+        loaded.rollout.waves =
+            vec![RolloutWave { failure_budget: Some(2), ..RolloutWave::only() }, RolloutWave::only()];
+        loaded.rollout.machines[0].forgiven_at = Some(Timestamp(1));
+        loaded.soaks = Some((0, Timestamp(9)));
+        let view = rollout_view(&loaded, false);
+        assert_eq!((view.head.failures, view.head.forgiven), (1, 1));
+        assert_eq!((view.waves[0].failed, view.waves[0].budget), (2, Some((1, 2))));
+        assert_eq!((view.waves[0].soaks_until, view.waves[1].soaks_until), (Some(Timestamp(9)), None));
+    }
+
+    #[test]
+    fn a_page_tells_the_rules_that_no_number_tells() {
+        let mut loaded = rollout(RolloutState::Running, vec![Phase::Upgraded]);
+        loaded.rollout.strategy.max_percent_of_role = Some(20);
+        loaded.rollout.strategy.max_transfers = Some(1);
+        loaded.rollout.strategy.ignore_windows = Some("a hole in the old version".into());
+        let rules = rollout_view(&loaded, false).head.rules;
+        assert_eq!(
+            rules,
+            [
+                "Maintenance windows and freezes are ignored: a hole in the old version",
+                "At most 20 % of a role in an environment at once",
+                "At most 1 machine sent the package at once",
+                "Offline machines are waited for 7 days",
+                "Machines that come late join the last wave",
+            ]
+        );
     }
 
     #[test]

@@ -14,11 +14,11 @@ use axum::routing::get;
 
 use self::filter::{Filter, NAMES, Standing};
 use self::view::{TaskView, TasksView, task_view, tasks_view};
-use super::form::{Address, Fields, Id};
+use super::form::{Address, Body, Fields, Id};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::view::{self as words, Status};
-use super::{ConfirmPage, PageError, sentence};
+use super::{ConfirmPage, PageError, Reason, sentence};
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
@@ -29,6 +29,7 @@ use crate::db::tasks::{task_get, task_list, task_log_tail, task_machines};
 use crate::error::ApiError;
 use crate::ids::{MachineId, SpaceId, TaskId};
 use crate::model::{LogCategory, Task, TaskState};
+use crate::rollout::hands::Who;
 use crate::tasks::{TaskError, task_cancel};
 
 /// Tasks on one page of the list. Older ones are on the next.
@@ -153,11 +154,18 @@ async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) 
         action: format!("/tasks/{id}/cancel"),
         button: "Cancel task".to_owned(),
         back: format!("/tasks/{id}"),
+        reason: Reason::Asked,
     })
 }
 
-async fn cancel(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) -> Result<Redirect, PageError> {
-    task_cancel(&app, SpaceId::DEFAULT, id, &user.0.username).await.map_err(refused)?;
+async fn cancel(
+    user: PageUser,
+    State(app): State<App>,
+    Id(id): Id<TaskId>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    let who = Who { name: &user.0.username, why: fields.get("why") };
+    task_cancel(&app, SpaceId::DEFAULT, id, who).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{id}")))
 }
 
@@ -172,6 +180,7 @@ pub(super) fn refused(error: TaskError) -> ApiError {
         TaskError::NothingSelected { .. } | TaskError::DisabledEnvironment(_) | TaskError::Completed { .. } => {
             ApiError::conflict(message)
         }
+        TaskError::Rollout(error) => error.into(),
         TaskError::TooManyVariables(_) | TaskError::UnfitVariable { .. } => ApiError::bad_request(message),
         TaskError::Db(error) => error.into(),
     }

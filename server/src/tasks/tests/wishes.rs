@@ -9,11 +9,11 @@ async fn a_cancelled_deployment_is_cancelled_at_the_machines() {
     let id = fixture.deploy(&["web"]).await;
     let _portal = fixture.run();
     until("both work", async || fixture.parts(id).await.iter().all(|part| part.log_seq == 3)).await;
-    task_cancel(&fixture.app, SpaceId::DEFAULT, id, "alice").await.unwrap();
+    task_cancel(&fixture.app, SpaceId::DEFAULT, id, Who { name: "alice", why: "" }).await.unwrap();
     let task = fixture.ended(id).await;
     assert_eq!(task.state, TaskState::Canceled);
     assert_eq!(fixture.fake.count("cancel"), 2);
-    let error = task_cancel(&fixture.app, SpaceId::DEFAULT, id, "alice").await.unwrap_err();
+    let error = task_cancel(&fixture.app, SpaceId::DEFAULT, id, Who { name: "alice", why: "" }).await.unwrap_err();
     assert_eq!(error.to_string(), "ServerTasks-1 cannot be cancelled: it is over, its state is Canceled");
 }
 
@@ -25,7 +25,7 @@ async fn a_wish_to_cancel_survives_the_portal_and_reaches_running_work() {
     let portal = fixture.run();
     until("it works", async || fixture.parts(id).await[0].log_seq == 3).await;
     portal.kill().await;
-    task_cancel(&fixture.app, SpaceId::DEFAULT, id, "alice").await.unwrap();
+    task_cancel(&fixture.app, SpaceId::DEFAULT, id, Who { name: "alice", why: "" }).await.unwrap();
     assert_eq!(fixture.task(id).await.state, TaskState::Cancelling);
     let _portal = fixture.run();
     assert_eq!(fixture.ended(id).await.state, TaskState::Canceled);
@@ -35,7 +35,7 @@ async fn a_wish_to_cancel_survives_the_portal_and_reaches_running_work() {
 async fn a_queued_task_that_is_cancelled_calls_nobody() {
     let fixture = Fixture::new().await;
     let id = fixture.deploy(&[]).await;
-    task_cancel(&fixture.app, SpaceId::DEFAULT, id, "alice").await.unwrap();
+    task_cancel(&fixture.app, SpaceId::DEFAULT, id, Who { name: "alice", why: "" }).await.unwrap();
     let _portal = fixture.run();
     assert_eq!(fixture.ended(id).await.state, TaskState::Canceled);
     assert_eq!(fixture.fake.get(|inside| inside.calls.len()), 0);

@@ -9,6 +9,7 @@ mod network;
 mod people;
 mod promises;
 pub(crate) mod seed;
+mod variety;
 pub(crate) mod world;
 
 use std::time::Instant;

@@ -2,6 +2,7 @@
 
 use octopus_server::ids::{EnvironmentId, MachineId, RolloutId};
 use octopus_server::rollout::hindrance::Hold;
+use octopus_server::rollout::plan::is_spent;
 use octopus_server::rollout::settle::by_hand;
 use octopus_server::rollout::state::{Phase, PhaseKind, Rollout, RolloutMachine, RolloutState, WaitReason};
 use octopus_server::rollout::undo::{UndoDraft, UndoPlan, WayBack};
@@ -9,6 +10,9 @@ use rand::RngExt as _;
 
 use super::seed::undo_of;
 use super::world::{PEOPLE_UNTIL, World};
+
+/// Why a rollout is paused that a person paused. No retry has it go on.
+const PAUSED_BY_HAND: &str = "alice paused it";
 
 impl World {
     /// What operators do at this moment.
@@ -36,7 +40,7 @@ impl World {
     fn pause(&mut self, of: usize) {
         let rollout = &mut self.rollouts[of];
         if rollout.state.may_become_by_hand(RolloutState::Paused) && rollout.cancel_requested_at.is_none() {
-            (rollout.state, rollout.state_reason) = (RolloutState::Paused, "alice paused it".to_owned());
+            (rollout.state, rollout.state_reason) = (RolloutState::Paused, PAUSED_BY_HAND.to_owned());
             self.say(format!("alice pauses {}", self.rollouts[of].id));
         }
     }
@@ -45,6 +49,10 @@ impl World {
         let now = self.clock();
         let rollout = &mut self.rollouts[of];
         if rollout.state == RolloutState::Paused && rollout.cancel_requested_at.is_none() {
+            if rollout.start_at.is_some_and(|at| now < at) {
+                rollout.state = RolloutState::Scheduled;
+                return self.say(format!("alice has {} wait for its hour again", self.rollouts[of].id));
+            }
             for machine in rollout.machines.iter_mut().filter(|machine| machine.phase.kind().is_failure()) {
                 machine.forgiven_at = Some(now);
             }
@@ -62,11 +70,24 @@ impl World {
         let again = by_hand(&self.rollouts[of].machines[at], Phase::Waiting(WaitReason::Turn), now);
         let Some(again) = again else { return };
         self.say(format!("alice retries {} in {}", again.name, self.rollouts[of].id));
-        self.failed_before.remove(&(self.rollouts[of].target.clone(), again.machine));
+        let memory = (self.rollouts[of].target.clone(), again.machine);
+        if self.failed_before.remove(&memory).is_some() {
+            self.tried_again.insert(memory);
+        }
+        let was_spent = is_spent(&self.rollouts[of], now);
         self.put((of, at), again);
         let rollout = &mut self.rollouts[of];
-        for machine in &mut rollout.machines {
-            machine.forgiven_at = machine.phase.kind().is_failure().then_some(now);
+        let goes_on = match rollout.state {
+            RolloutState::Paused => was_spent && rollout.state_reason != PAUSED_BY_HAND,
+            RolloutState::Completed | RolloutState::CompletedWithFailures => true,
+            RolloutState::Scheduled | RolloutState::Running | RolloutState::Cancelled => false,
+        };
+        if !goes_on {
+            return;
+        }
+        if is_spent(rollout, now) {
+            let failed = rollout.machines.iter_mut().filter(|machine| machine.phase.kind().is_failure());
+            failed.for_each(|machine| machine.forgiven_at = machine.forgiven_at.or(Some(now)));
         }
         rollout.state = RolloutState::Running;
     }

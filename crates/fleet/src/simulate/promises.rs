@@ -1,9 +1,9 @@
 //! What a simulated fleet promises: at each step, at every moment, and at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use octopus_server::rollout::plan::{hindrances, is_halted};
-use octopus_server::rollout::state::{PhaseKind, RolloutMachine, RolloutState};
+use octopus_server::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
 
 use super::machine::Done;
 use super::world::{Place, World};
@@ -30,6 +30,12 @@ impl World {
         if to == PhaseKind::Checking && after.wave > rollout.open_wave {
             return self.breaks(format!("{} begins before its wave", after.name));
         }
+        if from == PhaseKind::Waiting
+            && to == PhaseKind::Checking
+            && let Some(promise) = self.overtakes_canary(rollout, after)
+        {
+            return self.breaks(promise);
+        }
         let keeps_hours = rollout.strategy.ignore_windows.is_none();
         let home = &self.homes[&after.machine];
         if from == PhaseKind::Waiting
@@ -41,6 +47,42 @@ impl World {
         }
         if is_commanded {
             self.check_way_back(place, after);
+        }
+    }
+
+    /// After the first wave nothing larger than a canary begins before a proven machine has soaked, unless somebody
+    /// released the wave.
+    fn overtakes_canary(&self, rollout: &Rollout, row: &RolloutMachine) -> Option<String> {
+        let open = rollout.open_wave;
+        if open == 0 || rollout.waves[open].released_at.is_some() {
+            return None;
+        }
+        let soak = |wave: usize| rollout.waves[..wave.max(1)].iter().map(|wave| wave.soak).max().unwrap_or_default();
+        let is_proven = |other: &&RolloutMachine| other.phase.kind() == PhaseKind::Upgraded;
+        let mut proven = rollout.machines.iter().filter(is_proven).peekable();
+        if proven.peek().is_none() {
+            let is_alone = rollout.count(PhaseKind::is_in_flight) == 0;
+            return (!is_alone).then(|| format!("{} begins beside another before one is proven", row.name));
+        }
+        let has_soaked = proven.any(|other| other.since.after(soak(other.wave)) <= self.clock());
+        (!has_soaked).then(|| format!("{} begins before a proven machine has soaked", row.name))
+    }
+
+    /// No wave begins before those that it follows have soaked, unless somebody released it.
+    pub(super) fn check_soak(&mut self, of: usize, wave: usize) {
+        let rollout = &self.rollouts[of];
+        let is_end = |row: &RolloutMachine| {
+            let kind = row.phase.kind();
+            let was_commanded = row.previous.is_some() && (kind.is_failure() || kind == PhaseKind::Skipped);
+            kind == PhaseKind::Upgraded || was_commanded
+        };
+        let spared = |row: &RolloutMachine| rollout.waves[row.wave + 1].released_at.is_some();
+        let former = rollout.machines.iter().filter(|row| (rollout.open_wave..wave).contains(&row.wave) && is_end(row));
+        let mut early =
+            former.filter(|row| !spared(row) && row.since.after(rollout.waves[row.wave].soak) > self.clock());
+        if let Some(row) = early.next() {
+            let promise = format!("wave {} begins though {} of wave {} soaks", wave + 1, row.name, row.wave + 1);
+            self.breaks(promise);
         }
     }
 
@@ -84,6 +126,13 @@ impl World {
         let counts = |machine: &&RolloutMachine| machine.phase.kind().is_failure() && machine.forgiven_at.is_none();
         let failures = rollout.machines.iter().filter(counts).count();
         let budget = rollout.failure_budget as usize;
+        let sent = rollout.count(|kind| matches!(kind, PhaseKind::Checking | PhaseKind::Uploading));
+        if let Some(most) = rollout.strategy.max_transfers.filter(|most| sent > *most as usize) {
+            return self.breaks(format!("{sent} machines are asked or sent the package, and {most} may be"));
+        }
+        if let Some(promise) = self.too_many_of_a_role(rollout) {
+            return self.breaks(promise);
+        }
         if in_flight > cap {
             self.breaks(format!("{in_flight} machines are in flight, and {cap} may be"));
         }
@@ -96,6 +145,20 @@ impl World {
         if failures > budget + self.grace[of].min(cap) {
             self.breaks(format!("{failures} failures count, and {budget} stop the rollout"));
         }
+    }
+
+    fn too_many_of_a_role(&self, rollout: &Rollout) -> Option<String> {
+        let percent = rollout.strategy.max_percent_of_role?;
+        let mut at_once: BTreeMap<_, usize> = BTreeMap::new();
+        for row in rollout.machines.iter().filter(|row| row.phase.kind().is_in_flight()) {
+            for group in self.groups(rollout, row.machine) {
+                *at_once.entry(group).or_default() += 1;
+            }
+        }
+        let sizes = if at_once.is_empty() { HashMap::new() } else { self.group_sizes() };
+        let may = |group| (sizes.get(group).copied().unwrap_or(0) * percent as usize / 100).max(1);
+        let (group, number) = at_once.iter().find(|(group, number)| **number > may(*group))?;
+        Some(format!("{number} machines of {group:?} are in flight, and {} may be", may(group)))
     }
 
     /// Promises about the end: every machine stands where it truthfully stands, or waits with a reason.

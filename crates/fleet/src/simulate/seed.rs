@@ -75,7 +75,19 @@ pub(crate) fn new_rollout(
     target: &Version,
     soak: Duration,
 ) -> Rollout {
-    let cut = strategy.cut(&vec![Candidate::default(); machines.len()], soak);
+    let candidates = vec![Candidate::default(); machines.len()];
+    new_rollout_of(machines.iter(), &candidates, strategy, target, soak)
+}
+
+/// The same of some machines, of which the strategy looks at their environments and roles.
+pub(super) fn new_rollout_of<'m>(
+    machines: impl Iterator<Item = (&'m MachineId, &'m Machine)>,
+    candidates: &[Candidate],
+    strategy: Strategy,
+    target: &Version,
+    soak: Duration,
+) -> Rollout {
+    let cut = strategy.cut(candidates, soak);
     let row = |((position, (id, machine)), wave): ((i64, (&MachineId, &Machine)), &usize)| {
         new_row(*id, &machine.name, position, *wave, None)
     };
@@ -89,8 +101,8 @@ pub(crate) fn new_rollout(
         waves: cut.waves.iter().map(new_wave).collect(),
         open_wave: 0,
         start_at: None,
-        max_in_flight: strategy.max_in_flight.of(machines.len()),
-        failure_budget: strategy.failure_budget.of(machines.len()),
+        max_in_flight: strategy.max_in_flight.of(candidates.len()),
+        failure_budget: strategy.failure_budget.of(candidates.len()),
         strategy,
         created_by: "alice".to_owned(),
         created_at: Timestamp(0),
@@ -121,6 +133,7 @@ pub(super) fn undo_of(rollout: &Rollout, draft: UndoDraft, id: RolloutId, now: T
         failure_budget: draft.failure_budget,
         strategy: draft.strategy,
         created_at: now,
+        start_at: None,
         state: RolloutState::Running,
         state_reason: String::new(),
         cancel_requested_at: None,
@@ -130,7 +143,13 @@ pub(super) fn undo_of(rollout: &Rollout, draft: UndoDraft, id: RolloutId, now: T
     }
 }
 
-fn new_row(machine: MachineId, name: &str, position: i64, wave: usize, back: Option<Return>) -> RolloutMachine {
+pub(super) fn new_row(
+    machine: MachineId,
+    name: &str,
+    position: i64,
+    wave: usize,
+    back: Option<Return>,
+) -> RolloutMachine {
     RolloutMachine {
         machine,
         name: name.to_owned(),

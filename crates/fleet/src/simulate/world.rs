@@ -2,7 +2,7 @@
 //! network that loses, delays and repeats. Its shell does what the orchestrator's does, in the same order: plan, one
 //! transaction, then the calls.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use contract::Version;
@@ -14,14 +14,15 @@ use octopus_server::rollout::look::elsewhere;
 use octopus_server::rollout::plan::{Action, Limits, Observation, is_halted, plan};
 use octopus_server::rollout::settle::{Outcome, enter, intend, lag, settle, shift};
 use octopus_server::rollout::state::{Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState};
-use octopus_server::rollout::strategy::{Amount, Strategy};
+use octopus_server::rollout::strategy::{Amount, Candidate, Strategy};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::hours::Hours;
 use super::machine::{Machine, Order, SECOND};
 use super::people::ticket_of;
-use super::seed::{new_rollout, some_machines};
+use super::seed::{new_rollout_of, some_machines};
+use super::variety::Variety;
 
 /// How long a rollout is watched. Longer than every machine's trouble, every deadline and every soak together, and a minute
 /// longer than the hours in which windows open, so that what waits for one is not judged in the second in which it opens.
@@ -62,6 +63,7 @@ enum Job {
 /// See the head of this file.
 pub(crate) struct World {
     pub(super) rng: SmallRng,
+    pub(super) variety: Variety,
     pub now: i64,
     pub(super) machines: BTreeMap<MachineId, Machine>,
     /// How many environments there are, and those of each machine.
@@ -76,6 +78,8 @@ pub(crate) struct World {
     pub(super) facts: HashMap<MachineId, Facts>,
     pub(super) holds: HashMap<MachineId, Hold>,
     pub(super) failed_before: HashMap<(Version, MachineId), String>,
+    /// Where a person had a version tried again that failed before.
+    pub(super) tried_again: HashSet<(Version, MachineId)>,
     generation: u64,
     // The portal's memory: gone when it is killed.
     calls: BTreeMap<MachineId, Call>,
@@ -128,14 +132,20 @@ impl World {
             max_transfers: rng.random_bool(0.3).then(|| rng.random_range(1..4)),
             ..Strategy::default()
         };
-        let rollout = new_rollout(&machines, strategy, &target, Duration::from_secs(rng.random_range(0..120)));
+        let soak = Duration::from_secs(rng.random_range(0..120));
         let environments = rng.random_range(1..4);
         let mut home = || {
             let mut home: Vec<_> = (0..2).map(|_| EnvironmentId(rng.random_range(1..=environments))).collect();
             home.dedup();
             home
         };
-        let homes = machines.keys().map(|id| (*id, home())).collect();
+        let homes: BTreeMap<_, _> = machines.keys().map(|id| (*id, home())).collect();
+        let mut variety = Variety::of(seed, &machines.keys().copied().collect::<Vec<_>>());
+        let strategy = variety.strategy(strategy, environments);
+        let early = || machines.iter().filter(|(id, _)| !variety.is_late(**id));
+        let candidates: Vec<Candidate> = early().map(|(id, _)| variety.candidate(*id, &homes)).collect();
+        let mut rollout = new_rollout_of(early(), &candidates, strategy, &target, soak);
+        variety.schedule(&mut rollout);
         // An undo in every other fleet, and some undos of undos.
         let undos = rng.random_range(0..4_usize).saturating_sub(1);
         let mut undo_at: Vec<i64> = (0..undos).map(|_| rng.random_range(60 * SECOND..PEOPLE_UNTIL)).collect();
@@ -143,6 +153,7 @@ impl World {
         let hours = Hours::some(&mut rng, environments);
         Self {
             rng,
+            variety,
             now: SECOND,
             machines,
             environments,
@@ -153,6 +164,7 @@ impl World {
             facts: HashMap::new(),
             holds: HashMap::new(),
             failed_before: HashMap::new(),
+            tried_again: HashSet::new(),
             generation: 0,
             calls: BTreeMap::new(),
             checked_at: 0,
@@ -197,6 +209,7 @@ impl World {
             self.set_clock();
         }
         self.people();
+        self.vary();
         self.deliver();
         self.deliver_again();
         self.check_health();
@@ -344,6 +357,7 @@ impl World {
         }
         let says_something = before.phase.command().is_some() && after.back.is_none();
         if matches!(to, PhaseKind::FellBack | PhaseKind::Failed) && says_something {
+            self.tried_again.remove(&(target.clone(), after.machine));
             self.failed_before.insert((target, after.machine), after.phase.reason());
         }
         self.check_step(place, &before, &after);
@@ -360,6 +374,8 @@ impl World {
             elsewhere: elsewhere.get(id).copied(),
             hold: self.holds.get(id).cloned(),
             failed_before: self.failed_before.get(&(rollout.target.clone(), *id)).cloned(),
+            tried_again: self.tried_again.contains(&(rollout.target.clone(), *id)),
+            groups: self.groups(rollout, *id),
             ..Observation::default()
         };
         rollout.machines.iter().map(|row| (row.machine, observation(&row.machine))).collect()
@@ -367,14 +383,19 @@ impl World {
 
     pub(super) fn limits(&self, of: usize) -> Limits {
         let rollout = &self.rollouts[of];
-        let failed = self.failed_before.keys().filter(|(version, _)| *version == rollout.target).count();
+        let failed = self.failed_before.keys().chain(&self.tried_again);
+        let failed = failed.filter(|(version, _)| *version == rollout.target).count();
         let packages = [("linux-x64".to_owned(), 1 << 20)].into_iter().filter(|_| rollout.undo_of.is_none());
         Limits {
             deadlines: Deadlines::default(),
             issued_generation: self.generation,
             packages: packages.collect(),
             failed_on: HashMap::from([("linux-x64".to_owned(), failed)]),
-            role_sizes: HashMap::new(),
+            role_sizes: if rollout.strategy.max_percent_of_role.is_some() {
+                self.group_sizes()
+            } else {
+                HashMap::new()
+            },
         }
     }
 
@@ -435,6 +456,7 @@ impl World {
             let name = machine.name.clone();
             self.breaks(format!("wave {} overtakes {name}", wave + 1));
         }
+        self.check_soak(of, wave);
         self.say(format!("wave {} begins", wave + 1));
         self.rollouts[of].open_wave = wave;
     }

@@ -9,6 +9,7 @@ use octopus_proto::tls::Identity;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::attention::Attention;
 use crate::auth::LoginLimiter;
 use crate::bundle::Bundle;
 use crate::clock::{Clock, Timestamp};
@@ -43,6 +44,8 @@ pub struct AppInner {
     pub public_info: PublicInfo,
     /// How people reach the portal.
     pub access: Access,
+    /// How much needs a person.
+    pub attention: Attention,
     /// How often somebody tried to log in.
     pub logins: LoginLimiter,
     /// The deadlines of a rollout's phases as they were configured. Ask [`App::deadlines`] which hold.

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod api;
 pub mod app;
 pub mod assets;
+pub mod attention;
 pub mod audit;
 pub mod auth;
 pub mod bulk;

@@ -137,6 +137,9 @@ fn span(request: &Request) -> tracing::Span {
 }
 
 #[cfg(test)]
+#[path = "routes_button_tests.rs"]
+mod button_tests;
+#[cfg(test)]
 #[path = "routes_tests.rs"]
 mod tests;
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::testing::{TestApp, report};
 const PASSWORD: &str = "correct horse battery";
 
 /// Every route of the router with every method that it takes.
-async fn routes(app: &App) -> BTreeSet<(String, Method)> {
+pub(super) async fn routes(app: &App) -> BTreeSet<(String, Method)> {
     let shown = format!("{:?}", unguarded());
     let paths: BTreeSet<String> = shown
         .split("RouteId(")

@@ -19,6 +19,7 @@ use tower_sessions::ExpiredDeletion as _;
 use uuid::Uuid;
 
 use crate::app::{Access, App, AppInner, PublicInfo};
+use crate::attention::{self, Attention};
 use crate::audit::{Deed, user_state};
 use crate::auth::{self, LoginLimiter, Sessions};
 use crate::bundle::Bundle;
@@ -128,6 +129,7 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         bundle,
         public_info: PublicInfo { installation_id, version: version()? },
         access: args.access(),
+        attention: Attention::default(),
         logins: LoginLimiter::default(),
         rollout: args.deadlines().paced(args.transfer_bytes_per_second, package_size),
         health_interval: args.health_interval_ms,
@@ -256,6 +258,7 @@ fn loops(app: &App) -> Vec<Loop> {
         start(app, "look for late machines", rollout::late::run(app.clone(), app.shutdown.clone())),
         start(app, "clean-up", retention::run(app.clone(), app.shutdown.clone())),
         start(app, "task runner", tasks::runner::run(app.clone(), app.shutdown.clone())),
+        start(app, "count of what needs a person", attention::run(app.clone(), app.shutdown.clone())),
         start(app, "sweep of sessions", sweep_sessions(app.clone())),
     ]
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::{Access, App, AppInner, PublicInfo};
+use crate::attention::Attention;
 use crate::auth::{LoginLimiter, api_key_create};
 use crate::bundle::Bundle;
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -200,6 +201,7 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
             version: crate::run::version().expect("the program's version"),
         },
         access: Access::default(),
+        attention: Attention::default(),
         logins: LoginLimiter::default(),
         rollout: Deadlines { soak: Duration::ZERO, ..Deadlines::default() },
         health_interval: Duration::from_secs(60),

@@ -52,6 +52,7 @@ const PAGES: &[(&str, &str)] = &[
     ("task", "/tasks/{task}"),
     ("task-cancel", "/tasks/{running}/cancel"),
     ("audit", "/audit"),
+    ("dashboard", "/"),
     ("account", "/account"),
     ("identity", "/settings/identity"),
     ("machine-policy", "/settings/machines"),

@@ -4,6 +4,7 @@ mod api_key;
 mod extract;
 mod guard;
 mod limit;
+pub mod may;
 mod password;
 mod random;
 mod registration_key;

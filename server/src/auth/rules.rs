@@ -3,7 +3,8 @@
 
 use http::Method;
 
-use crate::model::Role;
+use crate::ids::EnvironmentId;
+use crate::model::{Reach, Role};
 
 /// What somebody must be to have a request answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +241,17 @@ pub fn may_try(role: &Role, need: Need) -> bool {
         Administrator => *role == Role::Administrator,
         RegistrationKey => false,
     }
+}
+
+/// True where somebody of that role may do what concerns these environments. What a request holds is not known before it is
+/// sent: where no environment is told, an operator of anything may try.
+pub fn allows(role: &Role, need: Need, environments: &[EnvironmentId]) -> bool {
+    may_try(role, need)
+        && match (need, role) {
+            (Operator(Everything), Role::Operator(Reach::Only(_))) => false,
+            (Operator(_), Role::Operator(Reach::Only(own))) => environments.iter().all(|id| own.contains(id)),
+            _ => true,
+        }
 }
 
 /// Every rule: method and route. Those of the API are told as they stand below `/api`.

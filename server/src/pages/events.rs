@@ -26,13 +26,15 @@ use super::form::{Address, Fields};
 use super::live::{LiveView, Part, cursor, difference};
 use super::tasks::Window;
 use super::tasks::filter::Filter as TaskList;
-use super::{environments, machines, packages, rollouts, tasks};
+use super::{dashboard, environments, machines, packages, rollouts, tasks};
 use crate::app::App;
+use crate::auth::may::reading;
 use crate::auth::{PageUser, session_ended};
 use crate::db::DbError;
 use crate::error::ApiError;
 use crate::ids::{MachineId, RolloutId, TaskId};
 use crate::live::Change;
+use crate::model::Role;
 
 /// Streams open at once. One more is refused with 503, and its page tries again.
 const STREAMS_MAX: usize = 256;
@@ -93,6 +95,7 @@ impl Streams {
 /// What a page shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Scope {
+    Dashboard,
     Environments(Filter),
     Machine(MachineId),
     Rollouts(u32),
@@ -116,6 +119,7 @@ impl Scope {
             return Some(Self::Machine(id));
         }
         match fields.get("page") {
+            "dashboard" => Some(Self::Dashboard),
             "environments" => Some(Self::Environments(Filter::read(fields))),
             "rollouts" => Some(Self::Rollouts(number())),
             "packages" => Some(Self::Packages),
@@ -127,6 +131,9 @@ impl Scope {
     /// True where the page may look different after the change.
     fn concerns(&self, change: Change) -> bool {
         match (self, change) {
+            (Self::Dashboard, Change::Environment(_) | Change::Machine(_) | Change::Rollout(_) | Change::Task(_)) => {
+                true
+            }
             (Self::Environments(_), Change::Environment(_) | Change::Machine(_) | Change::Rollout(_)) => true,
             (Self::Machine(own), Change::Machine(id)) => *own == id,
             (Self::Machine(_), Change::Environment(_) | Change::Rollout(_)) => true,
@@ -136,7 +143,8 @@ impl Scope {
             (Self::Tasks(_), Change::Task(_)) => true,
             (Self::Task(own, _), Change::Task(id)) => *own == id,
             (
-                Self::Environments(_)
+                Self::Dashboard
+                | Self::Environments(_)
                 | Self::Machine(_)
                 | Self::Rollouts(_)
                 | Self::Rollout(..)
@@ -150,6 +158,7 @@ impl Scope {
 
     async fn load(&self, app: &App, streams: &Streams, after: Instant) -> Result<Box<dyn LiveView>, ApiError> {
         Ok(match self {
+            Self::Dashboard => Box::new(dashboard::load(app).await?),
             Self::Environments(filter) => Box::new(environments_view(&*streams.truth(app, after).await?, filter)),
             Self::Machine(id) => Box::new(machines::load(app, *id).await?),
             Self::Rollouts(page) => Box::new(rollouts::load_list(app, *page).await?),
@@ -170,9 +179,9 @@ async fn events(
     headers: HeaderMap,
 ) -> Response {
     // A redirect to the log-in page would be followed by the script, and taken for a stream.
-    if user.is_err() {
+    let Ok(user) = user else {
         return (StatusCode::UNAUTHORIZED, "Log in again to see live changes.").into_response();
-    }
+    };
     let Some(scope) = Scope::read(&fields) else {
         return (StatusCode::BAD_REQUEST, "There is no live page of this name.").into_response();
     };
@@ -184,6 +193,7 @@ async fn events(
     let end = end_of_stream(app.clone(), session);
     let follower = Follower {
         app,
+        role: user.0.role,
         streams,
         scope,
         changes,
@@ -209,6 +219,8 @@ async fn end_of_stream(app: App, session: Session) {
 /// One open page.
 struct Follower {
     app: App,
+    /// What its reader may do, who is shown their own buttons.
+    role: Role,
     streams: Streams,
     scope: Scope,
     changes: broadcast::Receiver<Change>,
@@ -239,7 +251,8 @@ impl Follower {
                 self.wait().await?;
             }
             let began = Instant::now();
-            match self.look(began).await {
+            let role = self.role.clone();
+            match reading(role, self.look(began)).await {
                 Ok(html) => {
                     self.rest = PAUSE.max(began.elapsed() * REST_FACTOR);
                     if !html.is_empty() {

@@ -4,6 +4,7 @@
 //! without scripts; with them, `events` keeps it up to date.
 
 pub mod audit;
+pub mod dashboard;
 pub mod environments;
 pub mod events;
 pub mod form;
@@ -21,8 +22,7 @@ pub mod view;
 
 use askama::Template;
 use axum::Router;
-use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 
 use crate::app::App;
@@ -32,7 +32,7 @@ use shell::{Section, Shell};
 /// The pages, from `/`.
 pub fn router() -> Router<App> {
     Router::new()
-        .route("/", get(async || Redirect::to("/environments")))
+        .merge(dashboard::router())
         .merge(login::router())
         .merge(environments::router())
         .merge(machines::router())

@@ -8,6 +8,8 @@ use crate::model::Role;
 /// A place of the portal, as the rail lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
+    /// What needs a person, and how the fleet is.
+    Dashboard,
     /// Environments and machines.
     Environments,
     /// Rollouts.
@@ -24,12 +26,13 @@ pub enum Section {
 
 impl Section {
     /// All of them, in their order.
-    pub const ALL: [Self; 6] =
-        [Self::Environments, Self::Rollouts, Self::Packages, Self::Tasks, Self::Audit, Self::Settings];
+    pub const ALL: [Self; 7] =
+        [Self::Dashboard, Self::Environments, Self::Rollouts, Self::Packages, Self::Tasks, Self::Audit, Self::Settings];
 
     /// Its word.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Dashboard => "Dashboard",
             Self::Environments => "Environments",
             Self::Rollouts => "Rollouts",
             Self::Packages => "Packages",
@@ -42,6 +45,7 @@ impl Section {
     /// Its address.
     pub fn path(self) -> &'static str {
         match self {
+            Self::Dashboard => "/",
             Self::Environments => "/environments",
             Self::Rollouts => "/rollouts",
             Self::Packages => "/packages",
@@ -65,6 +69,8 @@ pub struct Shell {
     pub role: Role,
     /// The address of its live stream; `None` for pages that do not change by themselves.
     pub live: Option<String>,
+    /// How many machines and rollouts need a person.
+    needs: (usize, usize),
     /// The portal's time when the page was made.
     pub now: Timestamp,
 }
@@ -73,7 +79,17 @@ impl Shell {
     /// What stands around a page that does not change by itself.
     pub fn new(app: &App, user: &PageUser, section: Section, title: impl Into<String>) -> Self {
         let (username, role) = (user.0.username.clone(), user.0.role.clone());
-        Self { title: title.into(), section, username, role, live: None, now: app.now() }
+        let needs = (app.attention.machines(), app.attention.rollouts());
+        Self { title: title.into(), section, username, role, live: None, needs, now: app.now() }
+    }
+
+    /// How much needs a person in a place of the portal.
+    pub fn needs(&self, place: &Section) -> usize {
+        match place {
+            Section::Environments => self.needs.0,
+            Section::Rollouts => self.needs.1,
+            Section::Dashboard | Section::Packages | Section::Tasks | Section::Audit | Section::Settings => 0,
+        }
     }
 
     /// True where they may do everything.

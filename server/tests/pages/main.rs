@@ -4,6 +4,7 @@
 
 mod audit;
 mod browser;
+mod dashboard;
 mod hours;
 mod lists;
 mod lost;

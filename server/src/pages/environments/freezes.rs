@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 
 use crate::app::App;
-use crate::auth::{PageUser, operates};
+use crate::auth::{PageUser, may, operates};
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::maintenance::{Freeze, freeze_list};
@@ -35,7 +35,8 @@ struct Row {
     places: String,
     reason: String,
     by: String,
-    is_over: bool,
+    /// The reader may take it back.
+    may_end: bool,
 }
 
 /// What stands in the form, as it was typed.
@@ -68,6 +69,11 @@ async fn page(app: &App, user: &PageUser, draft: Draft, problem: Option<String>)
 }
 
 fn row(freeze: Freeze, environments: &[Environment], now: Timestamp) -> Row {
+    let all: Vec<EnvironmentId> = environments.iter().map(|environment| environment.id).collect();
+    let may_end = match &freeze.period.scope {
+        FreezeScope::All => may::post_in("/freezes/{id}/end", &all),
+        FreezeScope::Environments(ids) => may::post_in("/freezes/{id}/end", ids),
+    };
     let period = freeze.period;
     let (mark, word) = match () {
         () if now < period.from => (Mark::Waiting, "to come"),
@@ -90,7 +96,7 @@ fn row(freeze: Freeze, environments: &[Environment], now: Timestamp) -> Row {
         places,
         reason: sentence(&period.reason),
         by: freeze.created_by,
-        is_over: now >= period.until,
+        may_end: may_end && now < period.until,
     }
 }
 

@@ -66,6 +66,7 @@ impl<'a> Judged<'a> {
             machine: machine.id,
             environment,
             name: machine.name.clone(),
+            places: machine.environments.clone(),
             roles: machine.roles.clone(),
             is_disabled: machine.is_disabled,
             health: machine.health,

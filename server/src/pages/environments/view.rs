@@ -159,6 +159,8 @@ pub struct Row {
     pub environment: EnvironmentId,
     /// Its name.
     pub name: String,
+    /// All environments that it belongs to.
+    pub places: Vec<EnvironmentId>,
     /// Its roles.
     pub roles: Vec<String>,
     /// It is not checked or upgraded.

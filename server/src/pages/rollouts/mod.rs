@@ -22,10 +22,11 @@ use super::upgrade::refused;
 use super::view::{self as words, Status};
 use super::{ConfirmPage, PageError, Reason, sentence};
 use crate::app::App;
-use crate::auth::PageUser;
+use crate::auth::{PageUser, may};
 use crate::clock::Timestamp;
 use crate::db::facts::facts_of;
 use crate::db::policies::scope_get;
+use crate::db::reach::environments_of_rollout;
 use crate::db::rollout_events::event_list;
 use crate::db::rollouts::{rollout_get, rollout_list, rollout_undo_of};
 use crate::db::version_failures::version_failures_by_runtime;
@@ -135,7 +136,12 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     let waits_for_hour = waits_for_hour(&mut conn, &rollout, app.now()).await?;
     let loaded =
         Loaded { rollout, facts, why, held_for, events, undone_by, waits_for_hour, soaks, awaits_proof, selection };
-    Ok(rollout_view(&loaded, all))
+    let places = environments_of_rollout(&mut conn, id).await?;
+    let mut view = rollout_view(&loaded, all);
+    if !may::post_in("/rollouts/{id}/{hand}", &places) {
+        view.only_look();
+    }
+    Ok(view)
 }
 
 async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError> {

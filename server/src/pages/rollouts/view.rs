@@ -58,6 +58,8 @@ pub struct Head {
     pub undo_of: Option<RolloutId>,
     /// The rollout that undoes it.
     pub undone_by: Option<RolloutId>,
+    /// The reader may lay hands on it.
+    pub may_act: bool,
     /// Where it stands.
     pub state: RolloutState,
     /// The whole truth in one sentence.
@@ -117,6 +119,25 @@ pub struct HandsView {
     pub waits_for_hour: bool,
 }
 
+impl RolloutView {
+    /// The same for a reader who may lay no hands on it.
+    pub fn only_look(&mut self) {
+        self.head.may_act = false;
+        self.hands = HandsView {
+            id: self.head.id,
+            can_start: false,
+            can_pause: false,
+            can_resume: false,
+            failed: 0,
+            release: None,
+            held_for: Vec::new(),
+            undo: 0,
+            waits_for_hour: false,
+        };
+        self.rows.iter_mut().for_each(|row| row.hand = None);
+    }
+}
+
 impl HandsView {
     /// True where there is nothing to be done.
     pub fn is_empty(&self) -> bool {
@@ -142,7 +163,7 @@ impl Head {
 
     /// True where the wish to cancel would have an effect.
     pub fn can_cancel(&self) -> bool {
-        !self.is_over && !self.is_cancelling
+        self.may_act && !self.is_over && !self.is_cancelling
     }
 }
 
@@ -244,6 +265,7 @@ fn head(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, shown: usize) -> H
         target: rollout.target.to_string(),
         undo_of: rollout.undo_of,
         undone_by: None,
+        may_act: true,
         state: rollout.state,
         sentence: truth(rollout, facts),
         reason: sentence(&rollout.state_reason),

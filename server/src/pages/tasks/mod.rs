@@ -20,10 +20,11 @@ use super::shell::{Section, Shell};
 use super::view::{self as words, Status};
 use super::{ConfirmPage, PageError, Reason, sentence};
 use crate::app::App;
-use crate::auth::PageUser;
+use crate::auth::{PageUser, may};
 use crate::clock::Timestamp;
 use crate::db::DbError;
 use crate::db::machines::machine_list;
+use crate::db::reach::environments_of_task;
 use crate::db::rollouts::rollout_of_task;
 use crate::db::tasks::{task_get, task_list, task_log_tail, task_machines};
 use crate::error::ApiError;
@@ -134,7 +135,9 @@ pub async fn load(app: &App, id: TaskId, window: Option<Window>) -> Result<TaskV
         }
     }
     let name_of = |machine: MachineId| names.get(&machine).cloned().unwrap_or_else(|| machine.to_string());
-    Ok(task_view(&task, rollout, &machines, log, has_earlier, name_of))
+    let mut view = task_view(&task, rollout, &machines, log, has_earlier, name_of);
+    view.head.may_cancel = may::post_in("/tasks/{id}/cancel", &environments_of_task(&mut conn, id).await?);
+    Ok(view)
 }
 
 async fn find(conn: &mut crate::db::Connection, id: TaskId) -> Result<Task, ApiError> {

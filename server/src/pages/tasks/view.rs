@@ -18,6 +18,8 @@ pub struct Head {
     pub name: String,
     /// What it is.
     pub description: String,
+    /// The reader may cancel it.
+    pub may_cancel: bool,
     /// Where it stands.
     pub state: TaskState,
     /// Why it failed; empty if it did not.
@@ -44,7 +46,7 @@ impl Head {
     /// True where the wish to cancel would have an effect.
     pub fn can_cancel(&self) -> bool {
         match self.state {
-            TaskState::Queued | TaskState::Executing => true,
+            TaskState::Queued | TaskState::Executing => self.may_cancel,
             TaskState::Cancelling
             | TaskState::Success
             | TaskState::Failed
@@ -130,6 +132,7 @@ fn head(task: &Task, rollout: Option<RolloutId>, machines: &[MachineTask], has_e
         id: task.id,
         name: task.task.name.clone(),
         description: task.task.description.clone(),
+        may_cancel: true,
         state: task.state,
         error: task.error_message.clone(),
         has_warnings: task.has_warnings,
@@ -162,9 +165,14 @@ pub fn task_view(
     TaskView { head: head(task, rollout, machines, has_earlier), lines: log.into_iter().map(line).collect() }
 }
 
+/// What a list shows of a task.
+pub fn head_in_list(task: &Task) -> Head {
+    head(task, None, &[], false)
+}
+
 /// The list of tasks.
 pub fn tasks_view(tasks: &[Task], filter: Filter, (queued, running): (u64, u64), has_more: bool) -> TasksView {
-    let tasks = tasks.iter().map(|task| head(task, None, &[], false)).collect();
+    let tasks = tasks.iter().map(head_in_list).collect();
     TasksView { tasks, filter, queued, running, has_more }
 }
 

@@ -7,7 +7,6 @@ mod broken;
 mod cloned;
 mod deploy;
 mod faults;
-mod hands;
 mod join;
 mod killed;
 mod last_words;

@@ -212,6 +212,25 @@ mod tests {
     }
 
     #[test]
+    fn one_write_is_told_and_further_ones_only_when_the_kernel_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stderr");
+        let mut file = File::create(&path).unwrap();
+        let mut guard = Guard::new();
+        guard.start(&path);
+        assert!(!guard.was_told());
+        file.write_all(b"x").unwrap();
+        assert!(guard.was_told());
+        for _ in 0..3 {
+            file.write_all(b"x").unwrap();
+            assert!(!guard.was_told(), "a child that goes on writing wakes nobody");
+        }
+        guard.rest();
+        file.write_all(b"x").unwrap();
+        assert!(guard.was_told());
+    }
+
+    #[test]
     fn a_write_is_told_and_silence_costs_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stderr");

@@ -66,10 +66,11 @@ pub async fn run(app: App, stop: CancellationToken) {
         }
         let news = async {
             tokio::time::sleep(PAUSE).await;
-            while !matches!(changes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+            // What came meanwhile is news too; all of it is one look.
             if let Err(RecvError::Closed) = changes.recv().await {
                 std::future::pending::<()>().await;
             }
+            while !matches!(changes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
         };
         tokio::select! {
             () = stop.cancelled() => return,
@@ -100,4 +101,64 @@ pub async fn sample(app: &App) -> Result<(), DbError> {
     let mut tx = app.db.write().await?;
     sample_put(&mut tx, SpaceId::DEFAULT, day, now.before(DAYS_KEPT)).await?;
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::db::environments::environment_insert;
+    use crate::db::facts::facts_put;
+    use crate::db::machines::machine_insert;
+    use crate::live::Change;
+    use crate::model::{Address, Contact, Facts, Instances, NewEnvironment, NewMachine};
+
+    /// Adds a machine that nobody reaches, and tells of it.
+    async fn lose(app: &App, name: &str) {
+        let mut tx = app.db.write().await.unwrap();
+        let environment = NewEnvironment {
+            name: format!("Of {name}").parse().unwrap(),
+            description: String::new(),
+            sort_order: None,
+            is_disabled: false,
+        };
+        let environment = environment_insert(&mut tx, SpaceId::DEFAULT, &environment).await.unwrap().id;
+        let new = NewMachine {
+            name: name.to_owned(),
+            address: Address::new(name, 10933).unwrap(),
+            thumbprint: contract::Thumbprint([7; 32]),
+            is_disabled: false,
+            environments: vec![environment],
+            roles: Vec::new(),
+        };
+        let id = machine_insert(&mut tx, SpaceId::DEFAULT, &new, app.now()).await.unwrap().id;
+        let contact = Contact::Silent { reason: "no route".to_owned() };
+        let (tried_at, contact_since) = (app.now(), app.now());
+        let facts = Facts { tried_at, contact, contact_since, report: None, instances: Instances::default() };
+        facts_put(&mut tx, id, &facts).await.unwrap();
+        tx.commit().await.unwrap();
+        app.live.tell(Change::Machine(id));
+    }
+
+    async fn counted(app: &App, machines: usize) {
+        let limit = Instant::now() + LOOK_EVERY / 2;
+        while app.attention.machines() != machines {
+            assert!(Instant::now() < limit, "{} are counted, not {machines}", app.attention.machines());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_changes_right_after_a_look_is_counted_at_the_next_and_not_a_minute_later() {
+        let app = App::for_tests().await;
+        lose(&app, "web-1").await;
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(app.app.clone(), stop.clone()));
+        counted(&app, 1).await;
+        lose(&app, "web-2").await;
+        counted(&app, 2).await;
+        stop.cancel();
+        running.await.unwrap();
+    }
 }

@@ -178,9 +178,9 @@ impl Context<'_> {
     fn restarting(&self, machine: &RolloutMachine, command: &Command, overdue: bool) -> Option<Action> {
         let to = |to| Some(Action::Move { machine: machine.machine, to });
         let settled = match self.seen(machine) {
-            Seen::Report(report) if report.instance_id != command.instance => {
-                self.came_up(machine, Some(command), report)
-            }
+            Seen::Report(report) if report.instance_id != command.instance => self
+                .came_up(machine, Some(command), report)
+                .or_else(|| not_armed(machine, self.target(machine), command, report)),
             Seen::Report(_) | Seen::Silent(_) | Seen::Nothing => None,
         };
         match settled {
@@ -381,6 +381,15 @@ fn unsupervised(report: &Report) -> Option<Phase> {
 fn is_overtaken(machine: &RolloutMachine, target: &Version, report: &Report) -> bool {
     let was_taken_back = report.verdicts(target).is_some_and(|verdicts| verdicts.withdrawn);
     machine.previous.as_ref() != Some(&report.version) && (report.version > *target || was_taken_back)
+}
+
+/// What it means that a new process runs the version from before though nothing was said against the target: had that been
+/// armed, it would run. `None` while that process carries the command out itself.
+fn not_armed(machine: &RolloutMachine, target: &Version, command: &Command, report: &Report) -> Option<Phase> {
+    let is_open = report.running_work.iter().any(|work| work.ticket == command.ticket);
+    let runs = &report.version;
+    (machine.previous.as_ref() == Some(runs) && !is_open)
+        .then(|| interrupted(machine, &format!("it restarted before {target} was armed, and runs {runs} as before")))
 }
 
 fn proving(command: Option<&Command>, report: &Report) -> Phase {

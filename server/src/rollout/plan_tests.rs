@@ -10,7 +10,7 @@ use super::super::state::{Command, PhaseKind, RolloutMachine, RolloutWave, SkipR
 use super::super::strategy::Strategy;
 use super::*;
 use crate::ids::{SpaceId, TaskId};
-use crate::model::{Answer, Contact, InstalledVersion, Instances, Report, TaskState};
+use crate::model::{Answer, Contact, InstalledVersion, Instances, Report, RunningWork, TaskState};
 
 #[path = "hour_tests.rs"]
 mod hours;

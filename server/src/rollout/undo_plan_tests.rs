@@ -95,10 +95,21 @@ fn a_machine_that_comes_up_at_its_own_version_proves_itself_and_one_that_falls_f
     let rejected = Verdicts { rejected: Some(Rejection::Crashed), ..Verdicts::default() };
     let fell = came_up(|report| report.installed[1].verdicts = rejected);
     assert!(matches!(&fell, Some(Phase::FellBack { reason }) if reason.contains("launched 2.0.0 again")), "{fell:?}");
-    assert_eq!(came_up(|_| {}), None, "it restarted, and nothing is known yet");
     let version = "3.0.0".to_owned();
     let overtaken = came_up(|report| report.version = Version::release(3, 0, 0));
     assert_eq!(overtaken, Some(Phase::Skipped(SkipReason::Overtaken { version })));
+}
+
+#[test]
+fn a_machine_that_was_restarted_before_it_armed_is_begun_again() {
+    let again = came_up(|_| {});
+    let is_told = |reason: &str| reason.contains("restarted") && reason.contains("runs 2.0.0 as before");
+    assert!(matches!(&again, Some(Phase::Waiting(WaitReason::Interrupted { reason })) if is_told(reason)), "{again:?}");
+    let still = came_up(|report| {
+        let (description, since) = ("Upgrade".to_owned(), Timestamp(0));
+        report.running_work.push(RunningWork { ticket: "t".to_owned(), description, since });
+    });
+    assert_eq!(still, None, "another process than was thought carries the command out");
 }
 
 #[test]

@@ -22,6 +22,9 @@ const LIMIT: Duration = Duration::from_secs(12);
 /// The exit code where another Suction Cup has the home folder.
 const BUSY: i32 = 75;
 
+/// How often a version on probation is launched at most, where nothing else is set.
+const LAUNCHES: u64 = 3;
+
 /// What the cases play with. Times are short, so that a case is.
 const SETTINGS: [(&str, &str); 5] = [
     ("SUCTION_CUP_WAIT_MIN_MS", "100"),
@@ -40,6 +43,8 @@ pub enum Supervised {
     HandOver,
     /// A newer version ends at once; the proven one is launched.
     FallBack,
+    /// The same, after as many launches as a version on probation is given.
+    FallBackAtLast,
     /// A newer version runs and is never confirmed; the proven one is launched.
     Unconfirmed,
     /// Suction Cup is told to end.
@@ -50,8 +55,15 @@ pub enum Supervised {
 
 impl Supervised {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::FirstInstall, Self::HandOver, Self::FallBack, Self::Unconfirmed, Self::Shutdown, Self::StubbornShutdown];
+    pub const ALL: [Self; 7] = [
+        Self::FirstInstall,
+        Self::HandOver,
+        Self::FallBack,
+        Self::FallBackAtLast,
+        Self::Unconfirmed,
+        Self::Shutdown,
+        Self::StubbornShutdown,
+    ];
 
     pub(crate) fn settings(self) -> Vec<(&'static str, &'static str)> {
         let more = match self {
@@ -60,6 +72,11 @@ impl Supervised {
             _ => None,
         };
         SETTINGS.into_iter().chain(more).collect()
+    }
+
+    /// How often a version that does not work is launched.
+    pub(crate) fn launches(self) -> u64 {
+        if self == Self::FallBackAtLast { LAUNCHES } else { 1 }
     }
 
     /// Plays it with nothing in the way, behind these words, to its end.
@@ -117,7 +134,7 @@ impl Supervised {
         ensure!(verdicts.rejected.is_none(), "a version that works was rejected");
         let verdicts = Verdicts::read(&stage.home, &new());
         ensure!(!(self == Self::HandOver && verdicts.rejected.is_some()), "a version that works was rejected");
-        ensure!(verdicts.launches <= 3, "launched {} times on probation", verdicts.launches);
+        ensure!(verdicts.launches <= LAUNCHES, "launched {} times on probation", verdicts.launches);
         Ok(())
     }
 
@@ -151,6 +168,7 @@ impl Scenario for Supervised {
             Self::FirstInstall => "first-install",
             Self::HandOver => "hand-over",
             Self::FallBack => "fall-back",
+            Self::FallBackAtLast => "fall-back-at-last",
             Self::Unconfirmed => "unconfirmed",
             Self::Shutdown => "shutdown",
             Self::StubbornShutdown => "stubborn-shutdown",
@@ -180,7 +198,7 @@ impl Scenario for Supervised {
                 stage.play(&old(), Play::HandOver)?;
                 stage.play(&new(), Play::Prove)?;
             }
-            Self::FallBack => {
+            Self::FallBack | Self::FallBackAtLast => {
                 stage.install(&kit.installed(&new()), "2.0.0")?;
                 stage.play(&new(), Play::Crash)?;
             }

@@ -9,6 +9,7 @@ use matrix::faults::Fault;
 use matrix::installer::Installing;
 use matrix::power::{Recorded, Syncs};
 use matrix::strace::Injection;
+use matrix::supervisor::Supervised;
 use matrix::tentacle::Real;
 use matrix::{Choice, Kit, Programs, Report, case, scenarios, strace};
 
@@ -105,7 +106,7 @@ async fn a_program_that_does_not_sync_is_found_out() {
         return;
     }
     let kit = kit().await;
-    for recorded in [Recorded::Installing(Installing::Upgrade), Recorded::FallBack] {
+    for recorded in [Recorded::Installing(Installing::Upgrade), Recorded::Judging(Supervised::FallBack)] {
         let part = recorded.run(&kit, Syncs::Ignored, Some(CUTS_AT_MOST), JOBS).unwrap();
         let why: Vec<_> = part.failures.iter().map(|failure| failure.why.as_str()).collect();
         assert!(why.iter().any(|why| why.contains("torn") || why.contains("was not counted")), "{why:?}");

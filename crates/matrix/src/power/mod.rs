@@ -15,6 +15,7 @@ use crate::case::{Outcome, Scenario as _, spread, work};
 use crate::installer::Installing;
 use crate::report::{Failure, Part};
 use crate::stage::{Kit, Stage, new, old, wait};
+use crate::stand_in::Play;
 use crate::strace::{self, Threads};
 use crate::supervisor::{Supervised, restart};
 use disk::{Disk, Tree, materialise};
@@ -31,8 +32,10 @@ pub const POWER_CUT: &str = "power-cut";
 pub enum Recorded {
     /// `install-package`: every write of an installation.
     Installing(Installing),
-    /// `suction-cup`: the count of a launch, and the verdict.
-    FallBack,
+    /// `suction-cup`: the count of each launch, and the verdict.
+    Judging(Supervised),
+    /// The same, where the folder that both are written to is not there yet.
+    JudgingAnew,
 }
 
 /// What becomes of a program's syncs.
@@ -49,7 +52,7 @@ struct Case {
     /// Calls that were made before the power went.
     point: usize,
     /// Programs that were started before.
-    launches: usize,
+    launches: u64,
     /// True where the program had come to its end.
     done: bool,
     tree: Tree,
@@ -57,19 +60,32 @@ struct Case {
 
 impl Recorded {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Installing(Installing::FirstInstall),
         Self::Installing(Installing::Upgrade),
         Self::Installing(Installing::Pardon),
         Self::Installing(Installing::Repair),
-        Self::FallBack,
+        Self::Judging(Supervised::FallBack),
+        Self::Judging(Supervised::FallBackAtLast),
+        Self::Judging(Supervised::Unconfirmed),
+        Self::JudgingAnew,
     ];
 
     /// The program and what it does.
     pub fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Installing(one) => (one.program(), one.name()),
-            Self::FallBack => (Supervised::FallBack.program(), Supervised::FallBack.name()),
+            Self::Judging(one) => (one.program(), one.name()),
+            Self::JudgingAnew => (Supervised::FallBack.program(), "fall-back-anew"),
+        }
+    }
+
+    /// What Suction Cup does in it, if it is about Suction Cup.
+    fn judging(self) -> Option<Supervised> {
+        match self {
+            Self::Installing(_) => None,
+            Self::Judging(one) => Some(one),
+            Self::JudgingAnew => Some(Supervised::FallBack),
         }
     }
 
@@ -127,8 +143,15 @@ impl Recorded {
                 ensure!(installer.wait(LIMIT).is_some_and(|end| end.success()), "no installation: {}", stage.words());
                 (stage, disk)
             }
-            Self::FallBack => {
+            Self::Judging(one) => {
+                let stage = one.set(kit)?;
+                let disk = set(&stage)?;
+                one.play(&stage, &Self::words(&log(&stage)))?;
+                (stage, disk)
+            }
+            Self::JudgingAnew => {
                 let stage = Supervised::FallBack.set(kit)?;
+                fs::remove_dir_all(stage.home.supervisor())?;
                 let disk = set(&stage)?;
                 Supervised::FallBack.play(&stage, &Self::words(&log(&stage)))?;
                 (stage, disk)
@@ -153,15 +176,17 @@ impl Recorded {
         materialise(&case.tree, stage.home.path())?;
         self.look(&stage, case).context("when the power is back")?;
         let (expected, settings) = match self {
-            Self::FallBack => (old(), Supervised::FallBack.settings()),
+            Self::Judging(_) | Self::JudgingAnew => {
+                (old(), self.judging().map(Supervised::settings).unwrap_or_default())
+            }
             Self::Installing(Installing::FirstInstall) => {
                 stage.bundle(&kit.package(&old()))?;
                 (old(), Vec::new())
             }
             Self::Installing(_) => (newest_good(&stage.home)?, Vec::new()),
         };
-        if self == Self::FallBack {
-            stage.play(&new(), crate::stand_in::Play::Crash)?;
+        if self.judging().is_some_and(|one| one != Supervised::Unconfirmed) {
+            stage.play(&new(), Play::Crash)?;
         }
         let again = restart(&stage, &settings, |stage, _| {
             let runs = wait(LIMIT, || (stage.running() == Some(expected.clone())).then_some(()));
@@ -182,23 +207,31 @@ impl Recorded {
                 let is_armed = one == Installing::Pardon && complete.contains(&new());
                 ensure!(!is_armed || (mark.rejected.is_none() && mark.launches == 0), "armed before it was pardoned");
             }
-            Self::FallBack => {
-                let complete = stage.complete_versions()?;
-                ensure!(complete == [old(), new()].into(), "a version is gone");
-                let mark = Verdicts::read(&stage.home, &new());
-                ensure!(case.launches == 0 || mark.launches >= 1, "a launch was not counted");
-                ensure!(
-                    case.launches <= 1 || mark.rejected.is_some(),
-                    "the next was launched before the verdict was safe"
-                );
-                ensure!(mark.rejected.is_none_or(|kind| kind == Rejection::Crashed), "the verdict is another");
-                let text = fs::read_to_string(stage.home.rejected(&new())).unwrap_or_else(|_| "crashed \n".to_owned());
-                ensure!(text.starts_with("crashed ") && text.ends_with('\n'), "the verdict is torn: {text:?}");
+            Self::Judging(one) => {
                 ensure!(Verdicts::read(&stage.home, &old()).proven, "the mark of the proven version is gone");
+                look_at_verdict(stage, case, one)?;
             }
+            Self::JudgingAnew => look_at_verdict(stage, case, Supervised::FallBack)?,
         }
         Ok(())
     }
+}
+
+/// Every launch of the newer version is counted before it, and the verdict is safe before the older one is launched.
+fn look_at_verdict(stage: &Stage, case: &Case, one: Supervised) -> anyhow::Result<()> {
+    let complete = stage.complete_versions()?;
+    ensure!(complete == [old(), new()].into(), "a version is gone");
+    let (mark, given) = (Verdicts::read(&stage.home, &new()), one.launches());
+    ensure!(mark.launches >= case.launches.min(given), "a launch was not counted: {}", mark.launches);
+    ensure!(case.launches <= given || mark.rejected.is_some(), "the next was launched before the verdict was safe");
+    let (kind, word) = match one {
+        Supervised::Unconfirmed => (Rejection::Unconfirmed, "unconfirmed "),
+        _ => (Rejection::Crashed, "crashed "),
+    };
+    ensure!(mark.rejected.is_none_or(|rejected| rejected == kind), "the verdict is another");
+    let text = fs::read_to_string(stage.home.rejected(&new())).unwrap_or_else(|_| format!("{word}\n"));
+    ensure!(text.starts_with(word) && text.ends_with('\n'), "the verdict is torn: {text:?}");
+    Ok(())
 }
 
 /// What Suction Cup has to choose.

@@ -67,6 +67,17 @@
     picked.nextElementSibling.textContent = number === 1 ? "The ticked machine" : `The ${number} ticked machines`;
   });
 
+  // One key leads to the search, unless it is typed into something.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.("input, select, textarea, [contenteditable]")) return;
+    const search = document.getElementById("search");
+    if (!search) return;
+    event.preventDefault();
+    search.select();
+    search.focus();
+  });
+
   tick();
   setInterval(tick, 1000);
   setInterval(watch, RETRY_MS);

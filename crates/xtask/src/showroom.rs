@@ -52,6 +52,8 @@ const PAGES: &[(&str, &str)] = &[
     ("task", "/tasks/{task}"),
     ("task-cancel", "/tasks/{running}/cancel"),
     ("audit", "/audit"),
+    ("search", "/search?q=a"),
+    ("search-nothing-found", "/search?q=nothing-has-this-name"),
     ("dashboard", "/"),
     ("account", "/account"),
     ("identity", "/settings/identity"),

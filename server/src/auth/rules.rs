@@ -110,6 +110,7 @@ const PAGES: &[(&str, &str, Need)] = &[
     ("GET", "/tasks/{id}/cancel", Operator(Task)),
     ("POST", "/tasks/{id}/cancel", Operator(Task)),
     ("GET", "/audit", User),
+    ("GET", "/search", User),
     ("GET", "/account", User),
     ("POST", "/account/password", User),
     ("POST", "/account/sessions/end", User),

@@ -14,6 +14,7 @@ pub mod machines;
 pub mod packages;
 pub mod registration;
 pub mod rollouts;
+pub mod search;
 pub mod settings;
 pub mod shell;
 pub mod tasks;
@@ -42,6 +43,7 @@ pub fn router() -> Router<App> {
         .merge(packages::router())
         .merge(tasks::router())
         .merge(audit::router())
+        .merge(search::router())
         .merge(settings::router())
         .merge(events::router())
         .merge(crate::assets::router())

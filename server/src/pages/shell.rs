@@ -69,6 +69,8 @@ pub struct Shell {
     pub role: Role,
     /// The address of its live stream; `None` for pages that do not change by themselves.
     pub live: Option<String>,
+    /// What stands in the search of the top line.
+    pub search: String,
     /// How many machines and rollouts need a person.
     needs: (usize, usize),
     /// The portal's time when the page was made.
@@ -80,7 +82,7 @@ impl Shell {
     pub fn new(app: &App, user: &PageUser, section: Section, title: impl Into<String>) -> Self {
         let (username, role) = (user.0.username.clone(), user.0.role.clone());
         let needs = (app.attention.machines(), app.attention.rollouts());
-        Self { title: title.into(), section, username, role, live: None, needs, now: app.now() }
+        Self { title: title.into(), section, username, role, live: None, search: String::new(), needs, now: app.now() }
     }
 
     /// How much needs a person in a place of the portal.
@@ -95,6 +97,12 @@ impl Shell {
     /// True where they may do everything.
     pub fn is_administrator(&self) -> bool {
         self.role == Role::Administrator
+    }
+
+    /// The same, with what was searched for.
+    pub fn searched(mut self, wanted: String) -> Self {
+        self.search = wanted;
+        self
     }
 
     /// The same, with a live stream: `scope` is the query of `/events` that names what the page shows.

@@ -225,8 +225,10 @@ pub fn bundled_names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Makes the names in the folder `supervisor/` safe, and its own, for it may have been made a moment ago.
 fn sync_supervisor(home: &Home) -> io::Result<()> {
-    File::open(home.supervisor())?.sync_all()
+    File::open(home.supervisor())?.sync_all()?;
+    File::open(home.path())?.sync_all()
 }
 
 fn write_beside(home: &Home, name: &str, bytes: &[u8]) -> io::Result<File> {

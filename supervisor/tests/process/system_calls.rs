@@ -119,7 +119,7 @@ fn a_traced_child_is_left_alone_and_its_death_is_seen() {
 }
 
 #[test]
-fn a_new_count_of_launches_is_synced_with_its_folder_and_a_longer_one_alone() {
+fn a_new_count_of_launches_is_synced_with_its_folders_and_a_longer_one_alone() {
     if strace(&[]).is_none() {
         return;
     }
@@ -133,8 +133,8 @@ fn a_new_count_of_launches_is_synced_with_its_folder_and_a_longer_one_alone() {
         let paths = text.lines().filter_map(|line| Some(line.split_once('<')?.1.split_once('>')?.0.to_owned()));
         paths.collect()
     };
-    wait_until("two counts", || synced().len() >= 3);
+    wait_until("two counts", || synced().len() >= 4);
     let (home, version) = (&place.home, "2.0.0".parse().unwrap());
-    let expected = [home.launches(&version), home.supervisor(), home.launches(&version)];
-    assert_eq!(synced()[..3], expected.map(|path| path.display().to_string()));
+    let expected = [home.launches(&version), home.supervisor(), home.path().to_owned(), home.launches(&version)];
+    assert_eq!(synced()[..4], expected.map(|path| path.display().to_string()));
 }

@@ -1,6 +1,7 @@
 //! What the reader of the environments page chose to see. It stands in the page's address, so that it can be kept and
 //! shared. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use contract::Version;
@@ -12,6 +13,9 @@ use crate::pages::view::{Mark, Status};
 
 /// Longest text that is searched for, in characters. What is longer is cut.
 const SEARCH_MAX: usize = 100;
+
+/// Most environments that an address folds. What it names beyond them stays unfolded.
+const FOLDED_MAX: usize = 200;
 
 /// How a machine stands, as the counts above a table tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,6 +125,8 @@ pub struct Filter {
     pub sort: Sort,
     /// Which part of them, from 0. Only an environment that is shown alone has more than the first.
     pub page: usize,
+    /// The environments of which only the totals are shown.
+    pub folded: BTreeSet<EnvironmentId>,
 }
 
 /// The word in the address for "no version is known".
@@ -142,12 +148,13 @@ impl Filter {
             search: short(fields.get("q")),
             sort: Sort::ALL.into_iter().find(|sort| sort.word() == fields.get("sort")).unwrap_or_default(),
             page: fields.get("number").parse().unwrap_or(0),
+            folded: fields.get("folded").split(',').take(FOLDED_MAX).filter_map(|id| id.parse().ok()).collect(),
         }
     }
 
     /// True where it lets every machine pass.
     pub fn is_empty(&self) -> bool {
-        let plain = Self { sort: self.sort, page: self.page, ..Self::default() };
+        let plain = Self { sort: self.sort, page: self.page, folded: self.folded.clone(), ..Self::default() };
         *self == plain
     }
 
@@ -200,6 +207,9 @@ impl Filter {
         if self.page > 0 {
             add("number", &self.page.to_string());
         }
+        if !self.folded.is_empty() {
+            add("folded", &self.folded_word());
+        }
         query
     }
 
@@ -208,8 +218,32 @@ impl Filter {
         self.version.as_ref().map(|version| version.as_ref().map_or_else(|| NO_VERSION.to_owned(), Version::to_string))
     }
 
+    /// The folded environments, as they stand in the address.
+    pub fn folded_word(&self) -> String {
+        self.folded.iter().map(EnvironmentId::to_string).collect::<Vec<_>>().join(",")
+    }
+
     fn href(&self) -> String {
         format!("/environments?{}", self.query())
+    }
+
+    /// The address that shows every machine, with the same environments folded.
+    pub fn everything(&self) -> String {
+        Self { folded: self.folded.clone(), ..Self::default() }.href()
+    }
+
+    /// The address that folds an environment, or unfolds it.
+    pub fn toggle_fold(&self, environment: &EnvironmentId) -> String {
+        let mut next = self.clone();
+        if !next.folded.remove(environment) {
+            next.folded.insert(*environment);
+        }
+        next.href()
+    }
+
+    /// True where only the totals of an environment are shown.
+    pub fn folds(&self, environment: &EnvironmentId) -> bool {
+        self.folded.contains(environment)
     }
 
     /// The address that shows an environment's machines that stand so, or, where it shows them already, all.

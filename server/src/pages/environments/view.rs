@@ -89,6 +89,8 @@ pub struct PanelHead {
     pub segments: Vec<Segment>,
     /// What its own button would touch.
     pub offer: Offer,
+    /// The reader wants no more than this of it.
+    pub is_folded: bool,
     /// How many machines pass the filter.
     pub matching: usize,
     /// How many of those are shown.
@@ -326,7 +328,8 @@ fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filt
     let last = matching.len().saturating_sub(1) / ROWS_MAX;
     let page = if filter.environment.is_some() { filter.page.min(last) } else { 0 };
     let before = page * ROWS_MAX;
-    let shown = (matching.len() - before).min(ROWS_MAX).min(room);
+    let is_folded = filter.folds(&environment.id);
+    let shown = if is_folded { 0 } else { (matching.len() - before).min(ROWS_MAX).min(room) };
     Panel {
         head: PanelHead {
             id: environment.id,
@@ -337,6 +340,7 @@ fn panel(environment: &Environment, members: &[&Judged<'_>], truth: &Truth, filt
             counts: counts.filter(|count| count.number > 0).collect(),
             segments: segments(members, truth.bundled.version.as_ref()),
             offer,
+            is_folded,
             matching: matching.len(),
             shown,
             before,

@@ -257,3 +257,20 @@ fn a_filter_hides_rows_but_never_changes_totals() {
     let filter = fields(&[("version", "2026.4.0"), ("q", "a&b=c d"), ("environment", "Environments-2")]);
     assert_eq!(filter.query(), "environment=Environments-2&version=2026.4.0&q=a%26b%3Dc%20d");
 }
+
+#[test]
+fn a_folded_environment_shows_its_totals_and_no_machine_and_hides_none_from_the_others() {
+    let machines = vec![answered(1, &[1, 2], v(0)), answered(2, &[2], v(0))];
+    let truth = truth(vec![environment(1, false), environment(2, false)], machines);
+    let fields = vec![("folded".to_owned(), "Environments-2,nonsense".to_owned())].into();
+    let filter = Filter::read(&fields);
+    assert_eq!(filter.query(), "folded=Environments-2");
+    assert!(filter.is_empty(), "no machine is filtered out");
+    let view = environments_view(&truth, &filter);
+    let shown: Vec<_> =
+        view.panels.iter().map(|panel| (panel.head.is_folded, panel.rows.len(), panel.head.total)).collect();
+    assert_eq!(shown, [(false, 1, 1), (true, 0, 2)]);
+    assert_eq!((view.matching, view.offer.ready), (2, 2));
+    assert_eq!(filter.toggle_fold(&EnvironmentId(2)), "/environments?");
+    assert_eq!(filter.toggle_fold(&EnvironmentId(1)), "/environments?folded=Environments-1%2CEnvironments-2");
+}

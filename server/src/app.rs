@@ -15,6 +15,7 @@ use crate::bundle::Bundle;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::live::Live;
+use crate::monitor::Metrics;
 use crate::policy::MachinePolicy;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
@@ -46,6 +47,8 @@ pub struct AppInner {
     pub access: Access,
     /// How much needs a person.
     pub attention: Attention,
+    /// What monitors ask.
+    pub metrics: Metrics,
     /// How often somebody tried to log in.
     pub logins: LoginLimiter,
     /// The deadlines of a rollout's phases as they were configured. Ask [`App::deadlines`] which hold.

@@ -126,7 +126,7 @@ pub fn respond(path: &str, status: StatusCode, message: &str) -> Response {
 
 /// True for the paths of the REST API and of the feed, where programs ask and not people.
 pub fn is_api(path: &str) -> bool {
-    ["/api", "/nuget"]
+    ["/api", "/nuget", "/metrics", "/health"]
         .into_iter()
         .any(|api| path.strip_prefix(api).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }

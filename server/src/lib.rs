@@ -23,6 +23,7 @@ pub mod inventory;
 pub mod listen;
 pub mod live;
 pub mod model;
+pub mod monitor;
 pub mod pages;
 pub mod policy;
 pub mod registration;

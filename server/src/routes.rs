@@ -19,7 +19,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::app::{Access, App};
 use crate::auth::{guard, session_layer};
-use crate::{api, error, pages};
+use crate::{api, error, monitor, pages};
 
 /// Largest body that handlers read into memory; a larger one is refused with 413. Routes that take packages lift it
 /// and leave the limit to the package store.
@@ -48,7 +48,11 @@ pub fn router(app: App) -> Router {
 
 /// All routes, before it is asked who may have them.
 fn unguarded() -> Router<App> {
-    Router::new().nest("/api", api::router()).nest("/nuget", api::nuget::router()).merge(pages::router())
+    Router::new()
+        .nest("/api", api::router())
+        .nest("/nuget", api::nuget::router())
+        .merge(pages::router())
+        .merge(monitor::router())
 }
 
 /// `routes` behind the layers of the portal. Innermost first.
@@ -59,6 +63,7 @@ pub fn layered(app: App, routes: Router<App>) -> Router {
         .and(NotForContentType::const_new("application/zip"));
     let inner = routes
         .fallback(not_found)
+        .layer(middleware::from_fn_with_state(app.clone(), monitor::counted))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(session_layer(&app.db, app.access))
         .layer(middleware::map_request(bounded_body))

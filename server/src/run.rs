@@ -34,6 +34,7 @@ use crate::ids::SpaceId;
 use crate::listen;
 use crate::live::Live;
 use crate::model::{AuditCategory, AuditKind, Role, User};
+use crate::monitor::Metrics;
 use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
@@ -130,6 +131,7 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         public_info: PublicInfo { installation_id, version: version()? },
         access: args.access(),
         attention: Attention::default(),
+        metrics: Metrics::default(),
         logins: LoginLimiter::default(),
         rollout: args.deadlines().paced(args.transfer_bytes_per_second, package_size),
         health_interval: args.health_interval_ms,

@@ -23,6 +23,7 @@ use crate::db::Db;
 use crate::db::users::{user_by_name, user_insert};
 use crate::live::Live;
 use crate::model::{Report, Role, Scope};
+use crate::monitor::Metrics;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
 use crate::tentacle::fake::FakeTentacles;
@@ -202,6 +203,7 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
         },
         access: Access::default(),
         attention: Attention::default(),
+        metrics: Metrics::default(),
         logins: LoginLimiter::default(),
         rollout: Deadlines { soak: Duration::ZERO, ..Deadlines::default() },
         health_interval: Duration::from_secs(60),

@@ -130,6 +130,10 @@ const PAGES: &[(&str, &str, Need)] = &[
     ("POST", "/settings/users/{id}/link", Administrator),
 ];
 
+/// The same of what monitors ask.
+const MONITOR: &[(&str, &str, Need)] =
+    &[("GET", "/health/live", Nobody), ("GET", "/health/ready", Nobody), ("GET", "/metrics", User)];
+
 /// The same of the REST API, below `/api`, `/api/{space}` and `/api/spaces/{space}`. The feed stands at `/nuget` as well.
 const API: &[(&str, &str, Need)] = &[
     ("GET", "", Nobody),
@@ -227,7 +231,7 @@ pub fn need(method: &Method, route: &str) -> Option<Need> {
         return find(API, route);
     }
     let Some(below) = route.strip_prefix("/api").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
-        return find(PAGES, route);
+        return find(PAGES, route).or_else(|| find(MONITOR, route));
     };
     find(API, below)
         .or_else(|| find(API, below.strip_prefix("/spaces/{space}")?))
@@ -261,5 +265,5 @@ pub fn every() -> impl Iterator<Item = (&'static str, String)> {
     let api = API
         .iter()
         .map(|(method, path, _)| (*method, if path.is_empty() { "/api".to_owned() } else { format!("/api{path}") }));
-    PAGES.iter().map(|(method, path, _)| (*method, (*path).to_owned())).chain(api)
+    PAGES.iter().chain(MONITOR).map(|(method, path, _)| (*method, (*path).to_owned())).chain(api)
 }

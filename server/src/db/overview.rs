@@ -62,6 +62,19 @@ pub async fn overview_groups(conn: &mut Connection, space: SpaceId) -> Result<Ve
     rows.into_iter().map(read).collect()
 }
 
+/// How many rollouts there are in each state.
+pub async fn overview_rollout_states(conn: &mut Connection) -> Result<Vec<(String, i64)>, DbError> {
+    let sql = "SELECT state, COUNT(*) FROM rollouts GROUP BY state ORDER BY state";
+    Ok(sqlx::query_as(sql).fetch_all(conn).await?)
+}
+
+/// How many tasks that are not over there are in each state.
+pub async fn overview_task_states(conn: &mut Connection) -> Result<Vec<(String, i64)>, DbError> {
+    let sql = "SELECT state, COUNT(*) FROM tasks WHERE state IN ('Queued', 'Executing', 'Cancelling')
+               GROUP BY state ORDER BY state";
+    Ok(sqlx::query_as(sql).fetch_all(conn).await?)
+}
+
 /// The machines that answer as two, by name.
 pub async fn overview_cloned(conn: &mut Connection, space: SpaceId) -> Result<Vec<(MachineId, String)>, DbError> {
     let sql = "SELECT m.id, m.name, f.instances FROM machines m JOIN machine_facts f ON f.machine_id = m.id

@@ -296,6 +296,7 @@ impl One {
             let of = (self.rollout, self.task, &self.target);
             note_step(&mut tx, of, &row, &next, now).await?;
             tx.commit().await.map_err(DbError::from)?;
+            self.app.metrics.phase_left(&row, &next, now);
             let told = [Change::Machine(self.machine), Change::Rollout(self.rollout), Change::Task(self.task)];
             told.into_iter().for_each(|change| self.app.live.tell(change));
         }

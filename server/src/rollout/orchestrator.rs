@@ -219,6 +219,7 @@ async fn step(
     if stepped.phase.kind() != machine.phase.kind() {
         let of = (rollout, next.task, &next.target);
         note_step(conn, of, machine, &stepped, now).await?;
+        app.metrics.phase_left(machine, &stepped, now);
     }
     *machine = stepped;
     Ok(true)

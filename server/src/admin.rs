@@ -1,6 +1,7 @@
 //! What `octopus-server admin` does: talks to the database itself, beside a portal that may be running.
 
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -10,7 +11,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AdminCommand, CreateApiKeyArgs};
 use crate::db::Db;
 use crate::db::users::user_by_name;
+use crate::model::KeyWish;
 use crate::run::DATABASE;
+
+/// Seconds of a day.
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// Does what was asked; what it prints on stdout is the result and nothing else.
 pub async fn admin(command: AdminCommand) -> anyhow::Result<()> {
@@ -30,8 +35,10 @@ async fn create_api_key(args: &CreateApiKeyArgs) -> anyhow::Result<String> {
     let mut tx = db.write().await?;
     let user = user_by_name(&mut tx, &args.user).await?;
     let user = user.with_context(|| format!("there is no user \"{}\"", args.user))?;
-    let made = api_key_create(&mut tx, user.id, &args.purpose, args.scope.into(), SystemClock.now());
-    let key = at_console(made).await?;
+    let now = SystemClock.now();
+    let expires_at = args.days.map(|days| now.after(Duration::from_secs(u64::from(days) * DAY_S)));
+    let wish = KeyWish { purpose: &args.purpose, scope: args.scope.into(), expires_at };
+    let (_, key) = at_console(api_key_create(&mut tx, user.id, &wish, now)).await?;
     tx.commit().await.context("the key could not be stored")?;
     db.close().await;
     Ok(key)

@@ -128,6 +128,9 @@ pub struct CreateApiKeyArgs {
     /// What it may do.
     #[arg(long, value_enum, default_value = "full")]
     pub scope: ScopeArg,
+    /// After so many days it works no more [default: it works until it is revoked].
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: Option<u32>,
 }
 
 /// [`Scope`] as an argument.

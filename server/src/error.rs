@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::db::DbError;
 use crate::feed::UploadError;
 use crate::pages;
+use crate::people::PeopleError;
 use crate::store::StoreError;
 
 /// Why a request was not answered as wished. The REST API sends it as `{ErrorMessage, Errors}`; pages show the message.
@@ -102,6 +103,17 @@ impl From<StoreError> for ApiError {
             StoreError::CutOff { .. } => Self::bad_request(sentence(&error.to_string())),
             StoreError::Missing { .. } => Self::new(StatusCode::NOT_FOUND, sentence(&error.to_string())),
             error => Self::internal("use its package store", &error),
+        }
+    }
+}
+
+impl From<PeopleError> for ApiError {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::UnknownUser(id) => Self::not_found(format!("The user {id}")),
+            PeopleError::LastAdministrator | PeopleError::TooManyKeys => Self::conflict(sentence(&error.to_string())),
+            PeopleError::Db(error) => error.into(),
+            error @ (PeopleError::Link(_) | PeopleError::Key(_)) => Self::internal("make it", &error),
         }
     }
 }

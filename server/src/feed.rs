@@ -159,6 +159,12 @@ pub async fn package_upload(
     Ok((package, Uploaded::Created))
 }
 
+/// Reads a received package, and says whether its id and version are in the feed of a space. Nothing of it is kept.
+pub async fn package_exists(app: &App, space: SpaceId, incoming: Incoming) -> Result<bool, UploadError> {
+    let (new, _) = read(space, incoming).await?;
+    Ok(package_get(&mut *app.db.read().await?, space, &new.package_id, &new.version).await?.is_some())
+}
+
 /// The digest of the package that has the id and version of `new`, if its file is missing or damaged.
 async fn damaged(app: &App, new: &NewPackage) -> Result<Option<Sha256>, DbError> {
     let old = package_get(&mut *app.db.read().await?, new.space, &new.package_id, &new.version).await?;

@@ -67,6 +67,7 @@ id!(/** A machine. */ MachineId, "Machines");
 id!(/** A task. */ TaskId, "ServerTasks");
 id!(/** A rollout. */ RolloutId, "Rollouts");
 id!(/** A freeze. */ FreezeId, "Freezes");
+id!(/** A row of the trail. */ EventId, "Events");
 
 impl SpaceId {
     /// The one space that there is for now.

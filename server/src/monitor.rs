@@ -195,7 +195,7 @@ mod tests {
     use crate::db::environments::environment_insert;
     use crate::db::machines::machine_insert;
     use crate::ids::UserId;
-    use crate::model::{NewEnvironment, NewMachine, Scope};
+    use crate::model::{KeyWish, NewEnvironment, NewMachine, Scope};
     use crate::routes;
     use crate::testing::TestApp;
 
@@ -212,7 +212,8 @@ mod tests {
 
     async fn key(app: &TestApp) -> String {
         let mut tx = app.db.write().await.unwrap();
-        let key = api_key_create(&mut tx, UserId(1), "prometheus", Scope::Full, app.now()).await.unwrap();
+        let wish = KeyWish { purpose: "prometheus", scope: Scope::Full, expires_at: None };
+        let (_, key) = api_key_create(&mut tx, UserId(1), &wish, app.now()).await.unwrap();
         tx.commit().await.unwrap();
         key
     }

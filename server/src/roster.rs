@@ -1,11 +1,14 @@
 //! The roster: environments and machines as people add, change and delete them, each in one transaction with its row in the
 //! trail. Used by pages and API alike. What is done to several machines at once is in [`crate::bulk`].
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::{Deed, environment_state, machine_state};
-use crate::db::environments::{environment_delete, environment_get, environment_insert, environment_update};
+use crate::db::environments::{
+    environment_delete, environment_get, environment_insert, environment_list, environment_set_place,
+    environment_update,
+};
 use crate::db::machines::{machine_delete, machine_get, machine_insert, machine_update};
 use crate::db::{Connection, DbError, Refusal};
 use crate::ids::{EnvironmentId, MachineId, SpaceId};
@@ -45,6 +48,37 @@ pub async fn environment_write<E: From<DbError>>(
     // Windows may have opened.
     app.live.poke_orchestrator();
     Ok((written, cares))
+}
+
+/// Puts the environments of a space into the order of `ids`. Those that are not named come after them, as they stood.
+pub async fn environments_sort(app: &App, space: SpaceId, ids: &[EnvironmentId]) -> Result<(), DbError> {
+    let mut tx = app.db.write().await?;
+    let before: Vec<EnvironmentId> =
+        environment_list(&mut tx, space).await?.into_iter().map(|known| known.id).collect();
+    let mut after: Vec<EnvironmentId> = Vec::with_capacity(before.len());
+    for id in ids {
+        if !before.contains(id) {
+            return Err(Refusal::UnknownEnvironment(*id).into());
+        }
+        if !after.contains(id) {
+            after.push(*id);
+        }
+    }
+    after.extend(before.iter().filter(|id| !ids.contains(id)));
+    if before == after {
+        return Ok(());
+    }
+    for (place, id) in after.iter().enumerate() {
+        environment_set_place(&mut tx, space, *id, i64::try_from(place).unwrap_or(i64::MAX)).await?;
+    }
+    let deed = Deed::new(AuditKind::Environment, AuditCategory::Modified, "Sort", "sorted the environments");
+    let deed = deed.on_all(&after).changed(json!({ "Order": before }), json!({ "Order": after }));
+    deed.write(&mut tx, space, app.now()).await?;
+    tx.commit().await?;
+    for id in after {
+        app.live.tell(Change::Environment(id));
+    }
+    Ok(())
 }
 
 /// Deletes an environment. False if there is none.

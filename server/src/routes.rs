@@ -63,6 +63,7 @@ pub fn layered(app: App, routes: Router<App>) -> Router {
         .and(NotForContentType::const_new("application/zip"));
     let inner = routes
         .fallback(not_found)
+        .layer(middleware::from_fn(api::unbuilt))
         .layer(middleware::from_fn_with_state(app.clone(), monitor::counted))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(session_layer(&app.db, app.access))

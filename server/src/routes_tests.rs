@@ -19,7 +19,7 @@ use crate::db::facts::facts_put;
 use crate::db::machines::machine_insert;
 use crate::db::users::user_insert;
 use crate::ids::{EnvironmentId, SpaceId, UserId};
-use crate::model::{Contact, Facts, Instances, NewEnvironment, NewMachine, Reach, Role, Scope};
+use crate::model::{Contact, Facts, Instances, KeyWish, NewEnvironment, NewMachine, Reach, Role, Scope};
 use crate::rollout::calendar::{FreezePeriod, FreezeScope};
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
 use crate::rollout::freezes::freeze_add;
@@ -119,7 +119,8 @@ pub(super) struct Person {
 pub(super) async fn person(app: &TestApp, name: &str, role: Role) -> Person {
     let mut tx = app.db.write().await.unwrap();
     let user = user_insert(&mut tx, name, &role, app.now()).await.unwrap();
-    let key = api_key_create(&mut tx, user.id, "tests", Scope::Full, app.now()).await.unwrap();
+    let wish = KeyWish { purpose: "tests", scope: Scope::Full, expires_at: None };
+    let (_, key) = api_key_create(&mut tx, user.id, &wish, app.now()).await.unwrap();
     tx.commit().await.unwrap();
     password_set(&app.db, user.id, PASSWORD).await.unwrap();
     let session = Session::new(None, Arc::new(Sessions(app.db.clone())), None);
@@ -131,7 +132,7 @@ pub(super) async fn person(app: &TestApp, name: &str, role: Role) -> Person {
 /// What the guard makes of a request: its handler is asked, or not.
 async fn is_let_in(router: &Router, path: &str, method: &Method, person: Option<&Person>) -> Result<(), StatusCode> {
     let before = path.split("/{id}").next().unwrap_or_default();
-    let kind = before.rsplit('/').next().unwrap_or_default();
+    let kind = before.trim_end_matches("/rerun").rsplit('/').next().unwrap_or_default();
     let id = match kind {
         "machines" => "Machines-1",
         "environments" => "Environments-1",

@@ -15,11 +15,12 @@ use crate::db::audit::{AuditFilter, audit_list};
 use crate::db::facts::{facts_get, facts_put};
 use crate::db::machines::machine_insert;
 use crate::db::rollouts::{rollout_get, rollout_machine_update, rollout_set_state};
+use crate::db::tasks::task_end;
 use crate::db::users::user_by_name;
 use crate::db::version_failures::version_failure_insert;
 use crate::feed::{OverwriteMode, package_upload};
-use crate::ids::{MachineId, RolloutId, SpaceId};
-use crate::model::{Answer, Audit, AuditVia, Instances, NewMachine, Role};
+use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
+use crate::model::{Answer, Audit, AuditVia, Instances, NewMachine, Role, TaskState};
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, rollout_hand};
 use crate::rollout::phase::Phase;
@@ -31,6 +32,7 @@ const EXCEPT: &[(&str, &str, &str)] = &[
     ("POST", "/machines/discover", "only looks who answers at an address"),
     ("POST", "/machines/selected", "only asks whether it is meant"),
     ("POST", "/api/rollouts/preview", "only says what would be"),
+    ("POST", "/api/packages/raw/validate", "only says what is wrong with a package"),
 ];
 
 /// What has to be so before a call can succeed, beside what every portal here has.
@@ -59,10 +61,13 @@ enum Given {
     Preview,
     /// A registration key of `boss`.
     Key,
+    /// The task of the health check is over.
+    Over,
 }
 
 use Given::{
-    Clone as Cloned, Hold, Key, Link, Nothing, Package, Paused, Preview, Scheduled, Upgraded, VersionFailed, Waves,
+    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Scheduled, Upgraded, VersionFailed,
+    Waves,
 };
 
 /// What is sent.
@@ -147,6 +152,33 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ("POST", "/settings/users", "/settings/users", Nothing, Form("name=ann&role=viewer")),
     ("POST", "/settings/users/{id}", "/settings/users/Users-1", Nothing, Form("role=viewer")),
     ("POST", "/settings/users/{id}/link", "/settings/users/Users-1/link", Nothing, Form("")),
+    ("PUT", "/api/environments/sortorder", "/api/environments/sortorder", Nothing, Json(r#"["Environments-2"]"#)),
+    (
+        "PUT",
+        "/api/machinepolicies/{id}",
+        "/api/machinepolicies/MachinePolicies-1",
+        Nothing,
+        Json(r#"{"UpgradeDeadlines": {"Checking": "00:00:45"}}"#),
+    ),
+    (
+        "PUT",
+        "/api/maintenanceconfiguration",
+        "/api/maintenanceconfiguration",
+        Nothing,
+        Json(r#"{"IsInMaintenanceMode": true}"#),
+    ),
+    ("POST", "/api/tasks/rerun/{id}", "/api/tasks/rerun/ServerTasks-2", Over, Json("")),
+    ("DELETE", "/api/packages/bulk", "/api/packages/bulk", Package, Json(r#"{"Ids": ["packages-Acme.1.0.0"]}"#)),
+    ("POST", "/api/users", "/api/users", Nothing, Json(r#"{"Username": "ann", "Role": "viewer"}"#)),
+    ("PUT", "/api/users/{id}", "/api/users/Users-1", Nothing, Json(r#"{"Role": "viewer"}"#)),
+    (
+        "POST",
+        "/api/users/{id}/apikeys",
+        "/api/users/{boss}/apikeys",
+        Nothing,
+        Json(r#"{"Purpose": "nightly", "Expires": "2099-01-01T00:00:00Z"}"#),
+    ),
+    ("DELETE", "/api/users/{id}/apikeys/{key}", "/api/users/{boss}/apikeys/{key}", Nothing, Json("")),
     ("POST", "/api/environments", "/api/environments", Nothing, Json(r#"{"Name": "C"}"#)),
     ("PUT", "/api/environments/{id}", "/api/environments/Environments-2", Nothing, Json(r#"{"Description": "d"}"#)),
     ("DELETE", "/api/environments/{id}", "/api/environments/Environments-2", Nothing, Json("")),
@@ -278,7 +310,7 @@ async fn give(app: &TestApp, given: Given) -> String {
             let grant = Grant { environments, roles: Vec::new(), machines: 2, life };
             return registration_key_create(app, SpaceId::DEFAULT, &boss, &grant).await.unwrap().1;
         }
-        Cloned | Upgraded | Scheduled | VersionFailed | Link => return write(app, given).await,
+        Cloned | Upgraded | Scheduled | VersionFailed | Link | Over => return write(app, given).await,
     }
     String::new()
 }
@@ -309,6 +341,7 @@ async fn write(app: &TestApp, given: Given) -> String {
         Scheduled => {
             rollout_set_state(&mut tx, rollout, RolloutState::Scheduled, "", now).await.unwrap();
         }
+        Over => task_end(&mut tx, TaskId(2), TaskState::Success, "", now).await.unwrap(),
         Link => {
             let boss = user_by_name(&mut tx, "boss").await.unwrap().unwrap();
             token = setup_link_create(&mut tx, boss.id, now).await.unwrap();
@@ -363,10 +396,10 @@ async fn every_route_that_changes_something_writes_who_did_it_and_from_where() {
         let (app, _) = furnished().await;
         let boss = person(&app, "boss", Role::Administrator).await;
         let token = give(&app, *given).await;
-        let key = {
+        let (key, its_user) = {
             let mut conn = app.db.read().await.unwrap();
             let boss = user_by_name(&mut conn, "boss").await.unwrap().unwrap();
-            api_key_list(&mut conn, boss.id).await.unwrap().remove(0).id.to_string()
+            (api_key_list(&mut conn, boss.id).await.unwrap().remove(0).id.to_string(), boss.id.to_string())
         };
         let choice = if *given == Preview { previewed(&app, &boss).await } else { String::new() };
         let fill = |text: &str| {
@@ -374,7 +407,7 @@ async fn every_route_that_changes_something_writes_who_did_it_and_from_where() {
                 .replace("{token}", &token)
                 .replace("{thumbprint}", THUMBPRINT)
                 .replace("{pinned}", &PINNED.repeat(32));
-            text.replace("{key}", &key).replace("{choice}", &choice)
+            text.replace("{key}", &key).replace("{boss}", &its_user).replace("{choice}", &choice)
         };
         let before = trail(&app).await.len();
         let mut asked = request(method, address, *sent, &boss, fill);

@@ -22,7 +22,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::db::Db;
 use crate::db::users::{user_by_name, user_insert};
 use crate::live::Live;
-use crate::model::{Report, Role, Scope};
+use crate::model::{KeyWish, Report, Role, Scope};
 use crate::monitor::Metrics;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
@@ -161,7 +161,8 @@ impl TestApp {
     pub async fn api_key(&self, scope: Scope) -> String {
         let mut tx = self.db.write().await.expect("a transaction");
         let admin = user_by_name(&mut tx, "admin").await.expect("users").expect("the user admin");
-        let key = api_key_create(&mut tx, admin.id, "tests", scope, self.now()).await.expect("a key");
+        let wish = KeyWish { purpose: "tests", scope, expires_at: None };
+        let (_, key) = api_key_create(&mut tx, admin.id, &wish, self.now()).await.expect("a key");
         tx.commit().await.expect("a commit");
         key
     }

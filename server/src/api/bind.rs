@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::auth::ApiUser;
 use crate::clock::Timestamp;
 use crate::error::ApiError;
-use crate::ids::SpaceId;
+use crate::ids::{ApiKeyId, SpaceId};
 
 /// A request's JSON body as a `T`, names in any case, unknown names ignored.
 pub(super) struct Body<T>(pub T);
@@ -238,6 +238,18 @@ impl<T: FromStr<Err: fmt::Display>, S: Send + Sync> FromRequestParts<S> for Id<T
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let text = path_parameter(parts, state, "id").await.unwrap_or_default();
+        text.parse().map(Self).map_err(|error| ApiError { status: StatusCode::NOT_FOUND, ..bad(error) })
+    }
+}
+
+/// The `{key}` of the path as an API key's id, in the same way.
+pub(super) struct KeyId(pub ApiKeyId);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = path_parameter(parts, state, "key").await.unwrap_or_default();
         text.parse().map(Self).map_err(|error| ApiError { status: StatusCode::NOT_FOUND, ..bad(error) })
     }
 }

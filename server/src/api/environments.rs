@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use contract::EnvironmentName;
 use serde::Deserialize;
@@ -25,7 +25,7 @@ use crate::model::{Environment, NewEnvironment};
 use crate::rollout::automatic::UpgradePolicy;
 use crate::rollout::calendar::WindowSpec;
 use crate::rollout::care::{Cares, NewCare};
-use crate::roster::{environment_remove, environment_write};
+use crate::roster::{environment_remove, environment_write, environments_sort};
 
 /// The list. On a page there are ten where nothing else is said.
 const LIST: List<'_> =
@@ -40,6 +40,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/environments/v2", get(list))
         .route("/environments/all", get(all))
         .route("/environments/summary", get(summary))
+        .route("/environments/summary/v2", get(summary_v2))
+        .route("/environments/sortorder", put(sort))
         .route("/environments/{id}", get(one).put(update).delete(remove))
         .route("/environments/{id}/machines", get(its_machines))
 }
@@ -181,6 +183,18 @@ async fn remove(
     Ok(Json(json!({})))
 }
 
+/// Puts the environments into the order of the ids. Those that are not named come after them, as they stood.
+async fn sort(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    Body(ids): Body<Vec<EnvironmentId>>,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    environments_sort(&app, space, &ids).await?;
+    let (found, cares) = filtered(&app, space, &Query::default()).await?;
+    Ok(Json(found.iter().map(|environment| resource(environment, &cares)).collect()))
+}
+
 async fn its_machines(
     Asked { app, space, query }: Asked,
     Id(id): Id<EnvironmentId>,
@@ -195,7 +209,18 @@ async fn its_machines(
     Ok(Json(list.cut(&super::base(space), found, &query)?))
 }
 
-async fn summary(Asked { app, space, query }: Asked) -> Result<Json<Value>, ApiError> {
+async fn summary(asked: Asked) -> Result<Json<Value>, ApiError> {
+    Ok(Json(Value::Object(summary_of(asked).await?)))
+}
+
+/// The same without the list of what is to be upgraded, which is long where there are many machines.
+async fn summary_v2(asked: Asked) -> Result<Json<Value>, ApiError> {
+    let mut whole = summary_of(asked).await?;
+    whole.remove("MachineIdsForTentacleUpgrade");
+    Ok(Json(Value::Object(whole)))
+}
+
+async fn summary_of(Asked { app, space, query }: Asked) -> Result<serde_json::Map<String, Value>, ApiError> {
     let filter = Filter::of_summary(&query)?;
     let (mut environments, cares) = filtered(&app, space, &query).await?;
     let mut all = fleet(&app, space).await?;
@@ -216,7 +241,7 @@ async fn summary(Asked { app, space, query }: Asked) -> Result<Json<Value>, ApiE
     let mut whole = summarise(&all.iter().filter(shown).collect::<Vec<_>>());
     whole.insert("EnvironmentSummaries".to_owned(), summaries.into());
     whole.insert("Links".to_owned(), json!({ "Self": format!("{}/environments/summary", super::base(space)) }));
-    Ok(Json(Value::Object(whole)))
+    Ok(whole)
 }
 
 /// What there is to say of some machines. A disabled one is counted, and never asked to be upgraded.

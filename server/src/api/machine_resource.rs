@@ -11,7 +11,7 @@ use crate::model::Address;
 pub(super) const COMMUNICATION_STYLE: &str = "TentaclePassive";
 
 /// The one policy that there is.
-const POLICY: &str = "MachinePolicies-1";
+pub(super) const POLICY: &str = "MachinePolicies-1";
 
 /// A machine and what is known of it at `now`.
 pub(super) fn resource(seen: &Seen, now: Timestamp) -> Value {

@@ -13,7 +13,7 @@ use super::bind::{Asked, Body, Id, Query, Space};
 use super::fleet::{Seen, fleet, seen};
 use super::machine_resource::{COMMUNICATION_STYLE, discovered, resource};
 use super::page::{List, Page};
-use super::tasks;
+use super::{machine_policies, tasks};
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::machine_holds::hold_get;
@@ -36,6 +36,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/machines", get(list).post(create))
         .route("/machines/all", get(all))
+        .route("/machines/v2", get(list_v2))
         .route("/machines/discover", get(discovery))
         .route("/machines/{id}", get(one).put(update).delete(remove))
         .route("/machines/{id}/connection", get(connection))
@@ -138,6 +139,19 @@ async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, A
     Ok(Json(LIST.cut(&super::base(space), found, &query)?))
 }
 
+/// A page, and beside it how many of all that pass are how.
+async fn list_v2(Asked { app, space, query }: Asked) -> Result<Json<Value>, ApiError> {
+    let found = filtered(&app, space, &query).await?;
+    let mut counts = serde_json::Map::new();
+    for machine in &found {
+        let status = machine["HealthStatus"].as_str().unwrap_or_default();
+        let count = counts.get(status).and_then(Value::as_u64).unwrap_or(0);
+        counts.insert(status.to_owned(), (count + 1).into());
+    }
+    let page = List { path: "/machines/v2", has_all: false, ..LIST }.cut(&super::base(space), found, &query)?;
+    Ok(Json(json!({ "DeploymentTargets": page, "TargetCountPerHealthStatus": counts })))
+}
+
 async fn all(Asked { app, space, query }: Asked) -> Result<Json<Vec<Value>>, ApiError> {
     Ok(Json(filtered(&app, space, &query).await?))
 }
@@ -179,6 +193,7 @@ struct MachineBody {
     uri: Option<String>,
     thumbprint: Option<String>,
     is_disabled: Option<bool>,
+    machine_policy_id: Option<String>,
 }
 
 impl MachineBody {
@@ -188,6 +203,10 @@ impl MachineBody {
 
     fn read(self, old: Option<Machine>) -> Result<NewMachine, ApiError> {
         let endpoint = self.endpoint.unwrap_or_default();
+        if let Some(policy) = self.machine_policy_id.as_deref().filter(|policy| !policy.is_empty()) {
+            machine_policies::is_known(policy)
+                .map_err(|error| ApiError { status: StatusCode::BAD_REQUEST, ..error })?;
+        }
         if let Some(style) = endpoint.communication_style.filter(|style| style != COMMUNICATION_STYLE) {
             return Err(ApiError::bad_request(format!(
                 "This portal speaks to machines of the style {COMMUNICATION_STYLE} only, not {style}."

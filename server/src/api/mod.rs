@@ -5,10 +5,13 @@
 //! `/api/{Spaces-1}` and below `/api/spaces/{id or slug}`; links always name the second.
 
 mod bind;
+mod defaults;
 mod environments;
+mod events;
 mod fleet;
 mod foreseen;
 mod freezes;
+mod machine_policies;
 mod machine_resource;
 mod machines;
 pub mod nuget;
@@ -17,12 +20,18 @@ mod page;
 mod registration;
 mod rollouts;
 mod spaces;
+mod system;
 mod task_details;
+mod task_rerun;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod unbuilt;
+mod users;
 
 use axum::Router;
+
+pub use self::unbuilt::unbuilt;
 
 use crate::app::App;
 use crate::error::{ApiError, sentence};
@@ -33,6 +42,8 @@ pub fn router() -> Router<App> {
     Router::new()
         .merge(spaces::routes())
         .merge(registration::routes())
+        .merge(users::routes())
+        .merge(system::routes())
         .merge(of_a_space())
         .nest("/{space}", of_a_space())
         .nest("/spaces/{space}", of_a_space())
@@ -42,10 +53,13 @@ fn of_a_space() -> Router<App> {
     Router::new()
         .merge(environments::routes())
         .merge(machines::routes())
+        .merge(machine_policies::routes())
+        .merge(defaults::routes())
         .merge(tasks::routes())
         .merge(packages::routes())
         .merge(rollouts::routes())
         .merge(freezes::routes())
+        .merge(events::routes())
         .nest("/nuget", nuget::router())
 }
 
@@ -57,4 +71,9 @@ fn base(space: SpaceId) -> String {
 /// What the client sent cannot be used, and why.
 fn bad(error: impl std::fmt::Display) -> ApiError {
     ApiError::bad_request(sentence(&error.to_string()))
+}
+
+/// What was asked for is in the reference and not in this portal: 501 with a sentence that says what is missing.
+fn not_built(message: impl Into<String>) -> ApiError {
+    ApiError::new(axum::http::StatusCode::NOT_IMPLEMENTED, message)
 }

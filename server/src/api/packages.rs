@@ -1,12 +1,13 @@
 //! The built-in feed: packages are pushed, listed, fetched and deleted.
 
 use axum::body::Body as ResponseBody;
-use axum::extract::multipart::Multipart;
+use axum::extract::multipart::{Multipart, MultipartRejection};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
@@ -16,19 +17,22 @@ use crate::app::App;
 use crate::auth::ApiUser;
 use crate::db::packages::package_list;
 use crate::error::ApiError;
-use crate::feed::{OverwriteMode, Uploaded, package_remove, package_upload};
+use crate::feed::{OverwriteMode, UploadError, Uploaded, package_exists, package_remove, package_upload};
 use crate::ids::SpaceId;
 use crate::model::Package;
 use crate::store::Incoming;
 
 /// The one feed.
-const FEED: &str = "feeds-builtin";
+pub(super) const FEED: &str = "feeds-builtin";
 
 /// The field of the form that carries the package; the first file of any other name will do too.
 const FIELD: &str = "fileToUpload";
 
 /// Fields of an upload's form that are looked at. A form in which none of them is a file is refused.
 const FIELDS_MAX: usize = 10;
+
+/// Packages that one call deletes at most. More are refused.
+const BULK_MAX: usize = 1000;
 
 /// The list.
 const LIST: List<'_> = List::of("Package", "/packages", &["nuGetPackageId", "filter", "latest", "includeNotes"]);
@@ -38,6 +42,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/packages", get(list))
         // The store has its own limit, and nothing of the body is kept in memory.
         .route("/packages/raw", post(push).layer(DefaultBodyLimit::disable()))
+        .route("/packages/raw/validate", post(validate).layer(DefaultBodyLimit::disable()))
+        .route("/packages/bulk", delete(remove_bulk))
         .route("/packages/{id}", get(one).delete(remove))
         .route("/packages/{id}/raw", get(raw))
 }
@@ -135,17 +141,70 @@ async fn remove(
     Ok(Json(json!({})))
 }
 
+/// Deletes what the query's `ids` or the body's `Ids` name: all of them or, where one is not there, none.
+async fn remove_bulk(Asked { app, space, query }: Asked, body: axum::body::Bytes) -> Result<Json<Value>, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Named {
+        ids: Vec<String>,
+    }
+    let mut ids: Vec<String> = query.list("ids")?;
+    if !body.is_empty() {
+        let said =
+            serde_json::from_slice(&body).map_err(|error| super::bad(format!("the body is not JSON: {error}")))?;
+        ids.extend(super::bind::bind::<Named>(said)?.ids);
+    }
+    if ids.is_empty() || ids.len() > BULK_MAX {
+        let how = format!("Name the packages in ?ids=… or in Ids of the body: 1 to {BULK_MAX} of them.");
+        return Err(ApiError::bad_request(how));
+    }
+    let mut found = Vec::with_capacity(ids.len());
+    for id in &ids {
+        found.push(find(&app, space, id).await?.package);
+    }
+    for package in found {
+        package_remove(&app, space, &package.package_id, &package.version).await?;
+    }
+    Ok(Json(json!({})))
+}
+
+/// Says what is wrong with a package, or `null`. Nothing of it is kept.
+async fn validate(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(space): Space,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let incoming = receive(&app, &mut opened(form)?).await?;
+    if incoming.size() == 0 {
+        return Ok(Json(json!({ "Issue": "EmptyFile", "Message": "The file is empty." })));
+    }
+    match package_exists(&app, space, incoming).await {
+        Ok(false) => Ok(Json(Value::Null)),
+        Ok(true) => {
+            let message = "A package with the same name and version already exists.";
+            Ok(Json(json!({ "Issue": "PackageAlreadyExists", "Message": message })))
+        }
+        Err(UploadError::Package { why }) => {
+            Ok(Json(json!({ "Issue": "CorruptedNugetPackage", "Message": crate::error::sentence(&why) })))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn opened(form: Result<Multipart, MultipartRejection>) -> Result<Multipart, ApiError> {
+    form.map_err(|error| super::bad(format!("A package is sent as a form (multipart/form-data): {error}")))
+}
+
 async fn push(
     State(app): State<App>,
     _user: ApiUser,
     Space(space): Space,
     query: Query,
-    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
+    form: Result<Multipart, MultipartRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let mode = overwrite_mode(&query)?;
-    let mut form =
-        form.map_err(|error| super::bad(format!("A package is sent as a form (multipart/form-data): {error}")))?;
-    let incoming = receive(&app, &mut form).await?;
+    let incoming = receive(&app, &mut opened(form)?).await?;
     let (package, uploaded) = package_upload(&app, space, incoming, mode).await?;
     let status = match uploaded {
         Uploaded::Created => StatusCode::CREATED,

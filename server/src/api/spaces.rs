@@ -23,7 +23,7 @@ pub(super) const DEFAULT_SLUG: &str = "default";
 const API_VERSION: &str = "3.0.0";
 
 /// Links of the default space: name and address template below `/api/Spaces-1`.
-const SPACE_LINKS: [(&str, &str); 14] = [
+const SPACE_LINKS: [(&str, &str); 19] = [
     ("DiscoverMachine", "/machines/discover{?host,port,type,proxyId}"),
     ("Environments", "/environments{/id}{?name,skip,ids,take,partialName}"),
     (
@@ -31,6 +31,15 @@ const SPACE_LINKS: [(&str, &str); 14] = [
         "/environments/summary{?ids,partialName,machinePartialName,roles,isDisabled,healthStatuses,commStyles,\
          tenantIds,tenantTags,hideEmptyEnvironments}",
     ),
+    (
+        "Events",
+        "/events{/id}{?skip,take,ids,user,users,eventCategories,eventGroups,eventAgents,documentTypes,regarding,\
+         regardingAny,environments,from,to,fromAutoId,toAutoId,name,partialName,spaces,excludeDifference}",
+    ),
+    ("EventAgents", "/events/agents"),
+    ("EventCategories", "/events/categories{?appliesTo}"),
+    ("EventDocumentTypes", "/events/documenttypes"),
+    ("EventGroups", "/events/groups{?appliesTo}"),
     ("MachineRoles", "/machineroles/all"),
     (
         "Machines",
@@ -49,11 +58,12 @@ const SPACE_LINKS: [(&str, &str); 14] = [
 ];
 
 /// Links outside any space.
-const GLOBAL_LINKS: [(&str, &str); 6] = [
+const GLOBAL_LINKS: [(&str, &str); 7] = [
     ("Self", "/api"),
     ("CertificateConfiguration", "/api/configuration/certificates{/id}"),
     ("CurrentUser", "/api/users/me"),
     ("SpaceHome", "/api/{spaceId}"),
+    ("Users", "/api/users{/id}{?skip,take,ids,filter}"),
     ("Spaces", "/api/spaces{/id}{?name,skip,ids,take,partialName}"),
     (
         "Tasks",
@@ -73,7 +83,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/spaces/all", get(all))
         .route("/spaces/{space}", get(one))
         .route("/{space}", get(space_home))
-        .route("/users/me", get(me))
         .route("/capabilities", get(capabilities))
         .route("/configuration/certificates/certificate-global", get(certificate))
 }
@@ -137,18 +146,6 @@ async fn all(_user: ApiUser) -> Json<Vec<Value>> {
 
 async fn one(_user: ApiUser, Space(space): Space) -> Json<Value> {
     Json(space_resource(space))
-}
-
-async fn me(ApiUser(user): ApiUser) -> Json<Value> {
-    Json(json!({
-        "Id": user.user,
-        "Username": user.username,
-        "DisplayName": user.username,
-        "IsActive": true,
-        "IsService": false,
-        "EmailAddress": null,
-        "Links": { "Self": format!("/api/users/{}", user.user) },
-    }))
 }
 
 async fn capabilities(_user: ApiUser) -> Json<Value> {

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use super::bad;
 use super::bind::{Asked, Because, Body, Id, Query, Space, bind};
-use super::page::{List, Page, Slice};
+use super::page::{List, Slice};
 use super::task_details::{self, Names};
+use super::task_rerun::{self, can_rerun};
 use crate::app::App;
 use crate::auth::{ApiUser, operates};
 use crate::db::rollouts::rollout_of_task;
-use crate::db::tasks::{Span, TASK_PAGE_MAX, TaskFilter, TaskPage, task_get, task_list, task_log};
+use crate::db::tasks::{Span, TASK_PAGE_MAX, TaskFilter, TaskPage, task_get, task_list, task_log, task_state_counts};
 use crate::db::{Connection, DbError};
 use crate::error::{ApiError, sentence};
 use crate::ids::{EnvironmentId, MachineId, SpaceId, TaskId};
@@ -63,6 +64,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/tasks/{id}/details", get(details))
         .route("/tasks/{id}/raw", get(raw))
         .route("/tasks/{id}/cancel", post(cancel))
+        .merge(task_rerun::routes())
 }
 
 /// A task as it stands on the wire.
@@ -91,7 +93,7 @@ pub(super) fn resource(task: &Task) -> Value {
         "FinishedSuccessfully": task.state == TaskState::Success,
         "HasPendingInterruptions": false,
         "HasWarningsOrErrors": task.has_warnings,
-        "CanRerun": false,
+        "CanRerun": can_rerun(task),
         "EstimatedRemainingQueueDurationSeconds": 0,
         "ProjectId": null,
         "CreatedBy": task.task.created_by,
@@ -101,11 +103,13 @@ pub(super) fn resource(task: &Task) -> Value {
             "Raw": format!("{link}/raw"),
             "Details": format!("{link}/details{{?verbose,tail}}"),
             "Cancel": format!("{link}/cancel"),
+            "QueuedBehind": format!("{link}/queued-behind{{?skip,take}}"),
+            "Rerun": format!("{}/tasks/rerun/{}", super::base(task.task.space), task.id),
         },
     })
 }
 
-async fn whole_resource(conn: &mut Connection, task: &Task) -> Result<Value, DbError> {
+pub(super) async fn whole_resource(conn: &mut Connection, task: &Task) -> Result<Value, DbError> {
     let mut value = resource(task);
     if task.task.name == UPGRADE
         && let Some(rollout) = rollout_of_task(conn, task.id).await?
@@ -115,18 +119,27 @@ async fn whole_resource(conn: &mut Connection, task: &Task) -> Result<Value, DbE
     Ok(value)
 }
 
-async fn find(conn: &mut Connection, space: SpaceId, id: TaskId) -> Result<Task, ApiError> {
+pub(super) async fn find(conn: &mut Connection, space: SpaceId, id: TaskId) -> Result<Task, ApiError> {
     task_get(conn, space, id).await?.ok_or_else(|| ApiError::not_found(format!("The task {id}")))
 }
 
-async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
+/// A page, and beside it how many of all that pass are in which state.
+async fn list(Asked { app, space, query }: Asked) -> Result<Json<Value>, ApiError> {
     let slice = LIST.slice(&query)?;
-    let found = match filter(&query, slice)? {
-        Some(filter) => task_list(&mut *app.db.read().await?, space, &filter).await?,
-        None => TaskPage { tasks: Vec::new(), total: 0 },
+    let mut conn = app.db.read().await?;
+    let (found, counts) = match filter(&query, slice)? {
+        Some(filter) => {
+            (task_list(&mut conn, space, &filter).await?, task_state_counts(&mut conn, space, &filter).await?)
+        }
+        None => (TaskPage { tasks: Vec::new(), total: 0 }, Vec::new()),
     };
-    let items = found.tasks.iter().map(resource).collect();
-    Ok(Json(LIST.page(&super::base(space), items, found.total, slice, &query)))
+    let count = |state: &TaskState| counts.iter().find(|(of, _)| of == state).map_or(0, |(_, count)| *count);
+    let counts: serde_json::Map<String, Value> =
+        TaskState::ALL.iter().map(|state| (state.word().to_owned(), count(state).into())).collect();
+    let items: Vec<Value> = found.tasks.iter().map(resource).collect();
+    let mut page = json!(LIST.page(&super::base(space), items, found.total, slice, &query));
+    page["TotalCounts"] = counts.into();
+    Ok(Json(page))
 }
 
 /// What the query asks for; `None` where no task can be what it asks for.
@@ -162,6 +175,7 @@ fn filter(query: &Query, slice: Slice) -> Result<Option<TaskFilter>, ApiError> {
         states: if states.len() == TaskState::ALL.len() { Vec::new() } else { states },
         environment: query.one("environment")?,
         machine: None,
+        before: None,
         skip: slice.skip,
         take: slice.take,
     }))

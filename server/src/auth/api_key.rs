@@ -10,7 +10,7 @@ use crate::db::api_keys::{api_key_by_hash, api_key_insert};
 use crate::db::users::user_get;
 use crate::db::{Connection, DbError};
 use crate::ids::{SpaceId, UserId};
-use crate::model::{AuditCategory, AuditKind, Scope};
+use crate::model::{ApiKey, AuditCategory, AuditKind, KeyWish};
 
 /// How every key begins; existing clients look for it.
 const PREFIX: &str = "API-";
@@ -29,32 +29,32 @@ pub enum ApiKeyError {
     Db(#[from] DbError),
 }
 
-/// Makes a key for a user and returns it: the only time that anybody sees it.
+/// Makes a key for a user and returns it, with its text: the only time that anybody sees that.
 pub async fn api_key_create(
     conn: &mut Connection,
     user: UserId,
-    purpose: &str,
-    scope: Scope,
+    wish: &KeyWish<'_>,
     now: Timestamp,
-) -> Result<String, ApiKeyError> {
+) -> Result<(ApiKey, String), ApiKeyError> {
     let key = format!("{PREFIX}{}", random::secret()?);
-    let made = api_key_insert(conn, user, &random::hash(&key), purpose, scope, now).await?;
+    let made = api_key_insert(conn, user, &random::hash(&key), wish, now).await?;
     let owner = user_get(conn, user).await?.map(|user| user.username).unwrap_or_default();
-    let line = format!("made an API key for {owner}: {purpose}");
+    let line = format!("made an API key for {owner}: {}", wish.purpose);
     let deed = Deed::new(AuditKind::ApiKey, AuditCategory::Created, "Create", line).on(made.id).on(user);
-    let after = json!({ "Purpose": purpose, "Scope": scope.word() });
+    let expires = wish.expires_at.map(|at| at.rfc3339());
+    let after = json!({ "Purpose": wish.purpose, "Scope": wish.scope.word(), "Expires": expires });
     deed.changed(Value::Null, after).write(conn, SpaceId::DEFAULT, now).await?;
-    Ok(key)
+    Ok((made, key))
 }
 
 /// Whose working key it is; `None` for every other text.
-pub(super) async fn principal(conn: &mut Connection, key: &str) -> Result<Option<Principal>, DbError> {
+pub(super) async fn principal(conn: &mut Connection, key: &str, now: Timestamp) -> Result<Option<Principal>, DbError> {
     let Some(secret) = key.strip_prefix(PREFIX) else { return Ok(None) };
     if secret.len() != LENGTH || !secret.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
         return Ok(None);
     }
     let hash = random::hash(key);
-    let found = api_key_by_hash(conn, &hash).await?;
+    let found = api_key_by_hash(conn, &hash, now).await?;
     let found = found.filter(|(_, stored, _)| bool::from(stored.as_bytes().ct_eq(hash.as_bytes())));
     let Some((key, _, username)) = found else { return Ok(None) };
     let Some(user) = user_get(conn, key.user).await?.filter(|user| !user.is_disabled) else { return Ok(None) };
@@ -67,27 +67,40 @@ mod tests {
     use super::*;
     use crate::db::api_keys::{api_key_list, api_key_revoke};
     use crate::db::users::{user_insert, user_set_disabled};
-    use crate::model::Role;
+    use crate::model::{Role, Scope};
     use crate::testing::TestDb;
+
+    const WISH: KeyWish<'_> = KeyWish { purpose: "tests", scope: Scope::Register, expires_at: None };
 
     #[tokio::test]
     async fn a_key_works_until_it_is_revoked_and_is_stored_nowhere() {
         let db = TestDb::new().await;
         let mut tx = db.write().await.unwrap();
         let user = user_insert(&mut tx, "admin", &Role::Administrator, Timestamp(0)).await.unwrap();
-        let key = api_key_create(&mut tx, user.id, "tests", Scope::Register, Timestamp(1)).await.unwrap();
+        let key = api_key_create(&mut tx, user.id, &WISH, Timestamp(1)).await.unwrap().1;
         assert!(key.len() == 36 && key.starts_with("API-"), "{key}");
-        let found = principal(&mut tx, &key).await.unwrap().unwrap();
+        let found = principal(&mut tx, &key, Timestamp(9)).await.unwrap().unwrap();
         assert_eq!((found.user, found.username.as_str()), (user.id, "admin"));
         let Via::ApiKey { id, scope: Scope::Register } = found.via else { panic!("{found:?}") };
         let listed = api_key_list(&mut tx, user.id).await.unwrap();
         assert!(!format!("{listed:?}").contains(&key));
         user_set_disabled(&mut tx, user.id, true).await.unwrap();
-        assert_eq!(principal(&mut tx, &key).await.unwrap(), None, "its user was disabled");
+        assert_eq!(principal(&mut tx, &key, Timestamp(9)).await.unwrap(), None, "its user was disabled");
         user_set_disabled(&mut tx, user.id, false).await.unwrap();
         assert!(api_key_revoke(&mut tx, user.id, id, Timestamp(2)).await.unwrap());
         assert!(!api_key_revoke(&mut tx, user.id, id, Timestamp(3)).await.unwrap());
-        assert_eq!(principal(&mut tx, &key).await.unwrap(), None);
+        assert_eq!(principal(&mut tx, &key, Timestamp(9)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_key_with_an_end_works_until_then() {
+        let db = TestDb::new().await;
+        let mut tx = db.write().await.unwrap();
+        let user = user_insert(&mut tx, "admin", &Role::Administrator, Timestamp(0)).await.unwrap();
+        let wish = KeyWish { expires_at: Some(Timestamp(5)), ..WISH };
+        let (made, key) = api_key_create(&mut tx, user.id, &wish, Timestamp(1)).await.unwrap();
+        assert!(principal(&mut tx, &key, Timestamp(4)).await.unwrap().is_some() && made.works(Timestamp(4)));
+        assert!(principal(&mut tx, &key, Timestamp(5)).await.unwrap().is_none() && !made.works(Timestamp(5)));
     }
 
     #[tokio::test]
@@ -95,7 +108,7 @@ mod tests {
         let db = TestDb::new().await;
         let mut conn = db.read().await.unwrap();
         for text in ["", "API-", "api-AAAA", &format!("API-{}", "A".repeat(32)), &format!("API-{}", "é".repeat(16))] {
-            assert_eq!(principal(&mut conn, text).await.unwrap(), None, "{text}");
+            assert_eq!(principal(&mut conn, text, Timestamp(0)).await.unwrap(), None, "{text}");
         }
     }
 }

@@ -100,7 +100,7 @@ pub(super) async fn principal_of(
         return Ok(Some(known.clone()));
     }
     match key_of(&parts.headers).filter(|_| takes_keys) {
-        Some(key) => Ok(api_key::principal(&mut *app.db.read().await?, &key).await?),
+        Some(key) => Ok(api_key::principal(&mut *app.db.read().await?, &key, app.now()).await?),
         None => session_principal(parts, app).await,
     }
 }
@@ -222,6 +222,8 @@ mod tests {
             (Method::POST, "/api/packages/raw"),
             (Method::POST, "/api/rollouts"),
             (Method::GET, "/api/users"),
+            (Method::GET, "/api/users/Users-1/apikeys"),
+            (Method::POST, "/api/users/Users-1/apikeys"),
             (Method::GET, "/"),
         ] {
             assert!(!register_may(&method, path), "{method} {path}");

@@ -5,8 +5,8 @@ use axum::RequestPartsExt as _;
 use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
 use http::request::Parts;
+use http::{Method, StatusCode};
 
 use super::extract::{Peer, principal_of, to_login};
 use super::may::reading;
@@ -23,6 +23,7 @@ use crate::db::reach::{
 use crate::db::{Connection, DbError};
 use crate::error::{self, ApiError};
 use crate::ids::{EnvironmentId, SpaceId};
+use crate::maintenance::is_in_maintenance;
 use crate::model::{Reach, Role};
 use crate::rollout::create::Selection;
 
@@ -68,6 +69,9 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
             Ok(()) => {}
             Err(error) => return error::respond(&path, error.status, &error.message),
         }
+        if let Err(error) = in_maintenance(&app, &who, &parts.method).await {
+            return error::respond(&path, error.status, &error.message);
+        }
         origin.key = if let Via::ApiKey { id, .. } = who.via { Some(UsedKey::Api(id)) } else { None };
         origin.who = Some(who.username.clone());
         let role = who.role.clone();
@@ -75,6 +79,15 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         return within(origin, reading(role, next.run(Request::from_parts(parts, body)))).await;
     }
     within(origin, next.run(Request::from_parts(parts, body))).await
+}
+
+/// While the portal is in maintenance, administrators alone change anything.
+async fn in_maintenance(app: &App, who: &Principal, method: &Method) -> Result<(), ApiError> {
+    if method.is_safe() || who.role == Role::Administrator || !is_in_maintenance(&mut *app.db.read().await?).await? {
+        return Ok(());
+    }
+    let message = "The portal is in maintenance: an administrator has stopped changes for a while. Try again later.";
+    Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message))
 }
 
 async fn allowed(app: &App, who: &Principal, need: Need, parts: &mut Parts) -> Result<(), ApiError> {

@@ -3,7 +3,7 @@
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, UserId};
-use crate::model::{ApiKey, Scope};
+use crate::model::{ApiKey, KeyWish, Scope};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -13,6 +13,7 @@ struct Row {
     scope: String,
     created_at: Timestamp,
     revoked_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
 }
 
 impl TryFrom<Row> for ApiKey {
@@ -26,6 +27,7 @@ impl TryFrom<Row> for ApiKey {
             scope: Scope::from_word(&row.scope).ok_or_else(|| DbError::damaged("api_keys.scope", &row.scope))?,
             created_at: row.created_at,
             revoked_at: row.revoked_at,
+            expires_at: row.expires_at,
         })
     }
 }
@@ -35,27 +37,29 @@ pub async fn api_key_insert(
     conn: &mut Connection,
     user: UserId,
     key_hash: &str,
-    purpose: &str,
-    scope: Scope,
+    wish: &KeyWish<'_>,
     now: Timestamp,
 ) -> Result<ApiKey, DbError> {
     let row: Row = sqlx::query_as(
-        "INSERT INTO api_keys (user_id, key_hash, purpose, scope, created_at) VALUES ($1, $2, $3, $4, $5) RETURNING *",
+        "INSERT INTO api_keys (user_id, key_hash, purpose, scope, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6) RETURNING *",
     )
     .bind(user)
     .bind(key_hash)
-    .bind(purpose)
-    .bind(scope.word())
+    .bind(wish.purpose)
+    .bind(wish.scope.word())
     .bind(now)
+    .bind(wish.expires_at)
     .fetch_one(conn)
     .await?;
     row.try_into()
 }
 
-/// The working key with that hash, the hash as it is stored, and its user's name.
+/// The key with that hash if it works at `now`, the hash as it is stored, and its user's name.
 pub async fn api_key_by_hash(
     conn: &mut Connection,
     key_hash: &str,
+    now: Timestamp,
 ) -> Result<Option<(ApiKey, String, String)>, DbError> {
     #[derive(sqlx::FromRow)]
     struct Found {
@@ -71,6 +75,7 @@ pub async fn api_key_by_hash(
     .bind(key_hash)
     .fetch_optional(conn)
     .await?;
+    let found = found.filter(|found| found.key.expires_at.is_none_or(|end| now < end));
     found.map(|found| Ok((found.key.try_into()?, found.key_hash, found.username))).transpose()
 }
 

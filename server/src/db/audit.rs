@@ -84,6 +84,20 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
     /// With a lower number.
     pub before: Option<i64>,
+    /// With this number or a higher one.
+    pub from_id: Option<i64>,
+    /// Of one of these people, by their names as they stand there; `None` for anybody.
+    pub people: Option<Vec<String>>,
+    /// Of one of these kinds; `None` for any.
+    pub kinds: Option<Vec<AuditKind>>,
+    /// Of one of these categories; `None` for any.
+    pub categories: Option<Vec<AuditCategory>>,
+    /// Asked for in one of these ways; `None` for any.
+    pub ways: Option<Vec<AuditVia>>,
+    /// About a thing of each of these lists of ids: about one of the first, and one of the second.
+    pub about: Vec<Vec<String>>,
+    /// How many of the newest to leave out.
+    pub skip: u32,
     /// At most so many.
     pub take: u32,
 }
@@ -141,11 +155,66 @@ pub async fn audit_list(conn: &mut Connection, space: SpaceId, filter: &AuditFil
     query.push_bind(space);
     push_filter(&mut query, filter);
     query.push(" ORDER BY id DESC LIMIT ").push_bind(filter.take.min(AUDIT_PAGE_MAX));
+    query.push(" OFFSET ").push_bind(filter.skip);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
     with_documents(conn, rows).await
 }
 
+/// How many rows `filter` lets pass, on all pages.
+pub async fn audit_total(conn: &mut Connection, space: SpaceId, filter: &AuditFilter) -> Result<u64, DbError> {
+    let mut query = QueryBuilder::new("SELECT COUNT(*) FROM audit WHERE space_id = ");
+    query.push_bind(space);
+    push_filter(&mut query, filter);
+    let total: i64 = query.build_query_scalar().fetch_one(conn).await?;
+    Ok(u64::try_from(total).unwrap_or(0))
+}
+
+/// One row.
+pub async fn audit_get(conn: &mut Connection, space: SpaceId, id: i64) -> Result<Option<Audit>, DbError> {
+    let sql = "SELECT audit.* FROM audit WHERE space_id = $1 AND id = $2";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(space).bind(id).fetch_all(&mut *conn).await?;
+    Ok(with_documents(conn, rows).await?.pop())
+}
+
+fn push_any_of<T: ToString>(query: &mut QueryBuilder<Sqlite>, column: &str, values: impl IntoIterator<Item = T>) {
+    let mut values = values.into_iter().peekable();
+    if values.peek().is_none() {
+        query.push(" AND FALSE");
+        return;
+    }
+    query.push(format!(" AND {column} IN ("));
+    let mut places = query.separated(", ");
+    for value in values {
+        places.push_bind(value.to_string());
+    }
+    query.push(")");
+}
+
 fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &AuditFilter) {
+    if let Some(people) = &filter.people {
+        push_any_of(query, "username", people);
+    }
+    if let Some(kinds) = &filter.kinds {
+        push_any_of(query, "kind", kinds.iter().map(|kind| kind.word()));
+    }
+    if let Some(categories) = &filter.categories {
+        push_any_of(query, "category", categories.iter().map(|category| category.word()));
+    }
+    if let Some(ways) = &filter.ways {
+        push_any_of(query, "via", ways.iter().map(|way| way.word()));
+    }
+    for documents in &filter.about {
+        query.push(" AND id IN (SELECT audit_id FROM audit_documents WHERE TRUE");
+        push_any_of(query, "document", documents);
+        query.push(")");
+    }
+    if let Some(from) = filter.from_id {
+        query.push(" AND id >= ").push_bind(from);
+    }
+    push_basic(query, filter);
+}
+
+fn push_basic(query: &mut QueryBuilder<Sqlite>, filter: &AuditFilter) {
     if let Some(who) = &filter.who {
         query.push(" AND LOWER(username) = ").push_bind(who.to_lowercase());
     }
@@ -247,12 +316,23 @@ mod tests {
             (AuditFilter { text: text("w_b"), ..all.clone() }, vec![]),
             (AuditFilter { from: Some(Timestamp(20)), until: Some(Timestamp(29)), ..all.clone() }, vec![2]),
             (AuditFilter { before: Some(3), take: 1, ..all.clone() }, vec![2]),
+            (AuditFilter { from_id: Some(2), skip: 1, ..all.clone() }, vec![2]),
+            (AuditFilter { people: Some(vec!["Anna".into()]), ..all.clone() }, vec![1]),
+            (AuditFilter { people: Some(Vec::new()), ..all.clone() }, vec![]),
+            (AuditFilter { kinds: Some(vec![AuditKind::Machine, AuditKind::User]), ..all.clone() }, vec![3, 1]),
+            (AuditFilter { categories: Some(vec![AuditCategory::Modified]), ..all.clone() }, vec![3, 2, 1]),
+            (AuditFilter { ways: Some(vec![AuditVia::Page]), ..all.clone() }, vec![]),
+            (AuditFilter { about: vec![vec!["Machines-7".into(), "Machines-8".into()]], ..all.clone() }, vec![2, 1]),
+            (AuditFilter { about: vec![vec!["Machines-8".into()], vec!["Rollouts-1".into()]], ..all.clone() }, vec![2]),
         ];
         for (filter, expected) in filters {
             let found = audit_list(&mut tx, SpaceId::DEFAULT, &filter).await.unwrap();
             assert_eq!(found.iter().map(|audit| audit.id).collect::<Vec<_>>(), expected, "{filter:?}");
         }
         assert_eq!(audit_list(&mut tx, SpaceId(2), &all).await.unwrap(), []);
+        assert_eq!(audit_total(&mut tx, SpaceId::DEFAULT, &AuditFilter { skip: 2, ..all.clone() }).await.unwrap(), 3);
+        assert_eq!(audit_get(&mut tx, SpaceId::DEFAULT, 2).await.unwrap().unwrap().entry, second);
+        assert_eq!(audit_get(&mut tx, SpaceId(2), 2).await.unwrap(), None);
         assert_eq!(audit_count(&mut tx, AuditCategory::Modified, Timestamp(20)).await.unwrap(), 2);
     }
 

@@ -107,6 +107,18 @@ pub async fn environment_insert(
     row.try_into()
 }
 
+/// Gives an environment its place among the others.
+pub async fn environment_set_place(
+    conn: &mut Connection,
+    space: SpaceId,
+    id: EnvironmentId,
+    place: i64,
+) -> Result<(), DbError> {
+    let sql = "UPDATE environments SET sort_order = $3 WHERE space_id = $1 AND id = $2";
+    sqlx::query(sql).bind(space).bind(id).bind(place).execute(conn).await?;
+    Ok(())
+}
+
 /// Changes an environment; its slug stays. `None` if there is no such environment.
 pub async fn environment_update(
     conn: &mut Connection,

@@ -43,6 +43,8 @@ pub struct TaskFilter {
     pub environment: Option<EnvironmentId>,
     /// Only those that concern this machine.
     pub machine: Option<MachineId>,
+    /// Only those that were queued before this one.
+    pub before: Option<TaskId>,
     /// How many of the newest to leave out.
     pub skip: u32,
     /// How many to list at most; cut to [`TASK_PAGE_MAX`].
@@ -151,8 +153,29 @@ pub async fn task_list(conn: &mut Connection, space: SpaceId, filter: &TaskFilte
     Ok(TaskPage { tasks, total: u64::try_from(total).unwrap_or(0) })
 }
 
+/// How many of the tasks that `filter` lets pass are in which state; none is said of those in which there is none.
+pub async fn task_state_counts(
+    conn: &mut Connection,
+    space: SpaceId,
+    filter: &TaskFilter,
+) -> Result<Vec<(TaskState, i64)>, DbError> {
+    let mut query = QueryBuilder::new("SELECT ");
+    query.push(SHOWN_STATE).push(" AS shown_state, COUNT(*) FROM tasks WHERE ");
+    push_filter(&mut query, space, filter);
+    query.push(" GROUP BY 1");
+    let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(conn).await?;
+    let read = |(word, count): (String, i64)| {
+        let state = TaskState::from_word(&word).ok_or_else(|| DbError::damaged("tasks.state", word))?;
+        Ok((state, count))
+    };
+    rows.into_iter().map(read).collect()
+}
+
 fn push_filter(query: &mut QueryBuilder<Sqlite>, space: SpaceId, filter: &TaskFilter) {
     query.push("space_id = ").push_bind(space);
+    if let Some(before) = filter.before {
+        query.push(" AND id < ").push_bind(before);
+    }
     if !filter.ids.is_empty() {
         query.push(" AND id IN (");
         let mut ids = query.separated(", ");

@@ -22,4 +22,4 @@ pub use machine::{Address, Machine, NewMachine};
 pub use package::{NewPackage, Package};
 pub use registration::{KeyState, KeyUse, RegistrationKey, UseOutcome};
 pub use task::{LogCategory, LogEntry, MachineTask, MachineTaskState, NewTask, Task, TaskState};
-pub use user::{ApiKey, Reach, Role, Scope, User};
+pub use user::{ApiKey, KeyWish, Reach, Role, Scope, User};

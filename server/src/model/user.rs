@@ -93,6 +93,26 @@ pub struct ApiKey {
     pub scope: Scope,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it was revoked; `None` while it works.
+    /// When it was revoked; `None` where nobody did.
     pub revoked_at: Option<Timestamp>,
+    /// From when on it works no more; `None` where it works until it is revoked.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// True while it opens anything.
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// What somebody wishes an API key to be.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyWish<'a> {
+    /// What it is for, in its owner's words.
+    pub purpose: &'a str,
+    /// What it may do.
+    pub scope: Scope,
+    /// From when on it works no more; `None` where it works until it is revoked.
+    pub expires_at: Option<Timestamp>,
 }

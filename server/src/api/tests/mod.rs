@@ -1,5 +1,6 @@
 //! The REST API through the whole router: shapes, prefixes, paging, errors and what each call leaves behind.
 
+mod events;
 mod hands;
 mod hours;
 mod machines;
@@ -7,8 +8,10 @@ mod nuget;
 mod packages;
 mod portal;
 mod registration;
+mod resources;
 mod rollouts;
 mod tasks;
+mod users;
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -93,7 +93,7 @@ async fn what_is_not_there_is_a_sentence_in_json() {
     for path in [
         "/api/nothing",
         "/api/Spaces-1/nothing",
-        "/api/spaces/default/projects",
+        "/api/spaces/default/bananas",
         "/api/machines/Machines-9",
         "/api/machines/Environments-1",
         "/api/environments/Environments-9",

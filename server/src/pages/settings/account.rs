@@ -1,5 +1,7 @@
 //! One's own account: another password, the end of all sessions, and the API keys of one's scripts.
 
+use std::time::Duration;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::Router;
@@ -11,24 +13,25 @@ use tower_sessions::Session;
 
 use super::nav::SettingsPage;
 use crate::app::App;
-use crate::audit::{Deed, because};
-use crate::auth::{
-    LoginError, PASSWORD_MIN, PageUser, PasswordError, Peer, api_key_create, password_change, sessions_end_all,
-};
+use crate::auth::{LoginError, PASSWORD_MIN, PageUser, PasswordError, Peer, password_change, sessions_end_all};
 use crate::clock::Timestamp;
-use crate::db::api_keys::{api_key_list, api_key_revoke};
-use crate::db::audit::api_key_purpose;
-use crate::db::{DbError, environments::environment_list};
+use crate::db::api_keys::api_key_list;
+use crate::db::environments::environment_list;
+use crate::db::users::user_get;
 use crate::error::ApiError;
 use crate::ids::{ApiKeyId, SpaceId};
-use crate::model::{ApiKey, AuditCategory, AuditKind, Reach, Role, Scope};
+use crate::model::{ApiKey, KeyWish, Reach, Role, Scope};
 use crate::pages::form::{Address, Body, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
 use crate::pages::{PageError, sentence};
+use crate::people::{PeopleError, api_key_add, api_key_end};
 
 /// Longest purpose of a key that is kept, in characters. The rest is cut off.
 const PURPOSE_MAX: usize = 200;
+
+/// Longest life of a key that can be chosen, in days. What is no such number is no end.
+const DAYS_MAX: u32 = 3650;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -127,21 +130,24 @@ async fn add_key(user: PageUser, State(app): State<App>, Body(fields): Body) -> 
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     }
     let scope = Scope::from_word(fields.get("scope")).unwrap_or(Scope::Register);
-    let mut tx = app.db.write().await?;
-    let key = api_key_create(&mut tx, user.0.user, &purpose, scope, app.now()).await;
-    let key = key.map_err(|error| ApiError::internal("make the key", &error))?;
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(page(&app, &user, Some(key), None).await?.into_response())
+    let days = fields.get("days").trim().parse::<u32>().ok().filter(|days| (1..=DAYS_MAX).contains(days));
+    let life = days.map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * 60));
+    let expires_at = life.map(|life| app.now().after(life));
+    match api_key_add(&app, user.0.user, &KeyWish { purpose: &purpose, scope, expires_at }).await {
+        Ok((_, key)) => Ok(page(&app, &user, Some(key), None).await?.into_response()),
+        Err(error @ PeopleError::TooManyKeys) => {
+            let page = page(&app, &user, None, Some(sentence(&error.to_string()))).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+        Err(error) => Err(ApiError::from(error).into()),
+    }
 }
 
 /// Revoking one that works no more changes nothing.
 async fn revoke_key(user: PageUser, State(app): State<App>, Id(id): Id<ApiKeyId>) -> Result<Redirect, PageError> {
-    let mut tx = app.db.write().await?;
-    if api_key_revoke(&mut tx, user.0.user, id, app.now()).await? {
-        let line = format!("revoked their API key{}", because(&api_key_purpose(&mut tx, id).await?));
-        let deed = Deed::new(AuditKind::ApiKey, AuditCategory::Deleted, "Revoke", line).on(id).on(user.0.user);
-        deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
+    let owner = user_get(&mut *app.db.read().await?, user.0.user).await?;
+    if let Some(owner) = owner {
+        api_key_end(&app, &owner, id).await?;
     }
-    tx.commit().await.map_err(DbError::from)?;
     Ok(Redirect::to("/account"))
 }

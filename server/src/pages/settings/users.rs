@@ -9,23 +9,21 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
-use serde_json::Value;
 
 use super::nav::SettingsPage;
 use crate::app::App;
-use crate::audit::{Deed, user_state};
 use crate::auth::{PageUser, setup_link_create};
 use crate::db::environments::environment_list;
-use crate::db::users::{user_get, user_insert, user_list, user_other_administrators, user_set_disabled, user_set_role};
+use crate::db::users::{user_get, user_list};
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, SpaceId, UserId};
-use crate::live::Change;
-use crate::model::{AuditCategory, AuditKind, Environment, Reach, Role, User};
+use crate::model::{Environment, Reach, Role, User};
 use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view::{Mark, Status};
 use crate::pages::{PageError, sentence};
+use crate::people::{PeopleError, user_add, user_change};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -141,23 +139,16 @@ async fn new(user: PageUser, State(app): State<App>) -> Result<UserPage, PageErr
 /// Adds a user, and shows the link by which they choose a password.
 async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {
     let draft = Draft::from(&fields);
-    let mut tx = app.db.write().await?;
-    let added = match user_insert(&mut tx, &draft.name, &draft.role, app.now()).await {
+    let (added, token) = match user_add(&app, &draft.name, &draft.role).await {
         Ok(added) => added,
-        Err(DbError::Refused(refusal)) => {
-            drop(tx);
+        Err(PeopleError::Db(DbError::Refused(refusal))) => {
             let page = page(&app, &user, None, draft, Some(sentence(&refusal.to_string()))).await?;
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(ApiError::from(error).into()),
     };
-    let line = format!("added user {}", added.username);
-    let deed = Deed::new(AuditKind::User, AuditCategory::Created, "Create", line).on(added.id);
-    deed.changed(Value::Null, user_state(&added)).write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
-    let link = new_link(&mut tx, &app, added.id).await?;
-    tx.commit().await.map_err(DbError::from)?;
     let page = page(&app, &user, Some(added.id), draft, None).await?;
-    Ok(UserPage { link: Some(link), ..page }.into_response())
+    Ok(UserPage { link: Some(address(&token)), ..page }.into_response())
 }
 
 async fn edit(user: PageUser, State(app): State<App>, Id(id): Id<UserId>) -> Result<UserPage, PageError> {
@@ -175,28 +166,19 @@ async fn save(
     Id(id): Id<UserId>,
     Body(fields): Body,
 ) -> Result<Response, PageError> {
-    let mut tx = app.db.write().await?;
-    let old = get_one(&mut tx, id).await?;
-    let draft = Draft { name: old.username.clone(), ..Draft::from(&fields) };
-    let stays = draft.role == Role::Administrator && !draft.is_disabled;
-    if !stays && user_other_administrators(&mut tx, id).await? == 0 {
-        drop(tx);
-        let problem = "This is the last administrator who can log in. Make somebody else one first.";
-        let page = page(&app, &user, Some(id), draft, Some(problem.to_owned())).await?;
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    let mut draft = Draft::from(&fields);
+    let changed = user_change(&app, id, |old| {
+        draft.name.clone_from(&old.username);
+        (draft.role.clone(), draft.is_disabled)
+    });
+    match changed.await {
+        Ok(_) => Ok(Redirect::to("/settings/users").into_response()),
+        Err(error @ PeopleError::LastAdministrator) => {
+            let page = page(&app, &user, Some(id), draft, Some(sentence(&error.to_string()))).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+        Err(error) => Err(ApiError::from(error).into()),
     }
-    user_set_role(&mut tx, id, &draft.role).await?;
-    user_set_disabled(&mut tx, id, draft.is_disabled).await?;
-    let line = format!("changed what {} may do", old.username);
-    let deed = Deed::new(AuditKind::User, AuditCategory::Modified, "Edit", line).on(id);
-    let deed = deed.changed(user_state(&old), user_state(&get_one(&mut tx, id).await?));
-    if !deed.changes_nothing() {
-        deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
-    }
-    tx.commit().await.map_err(DbError::from)?;
-    // Whoever was disabled is shown nothing more.
-    app.live.tell(Change::Sessions);
-    Ok(Redirect::to("/settings/users").into_response())
 }
 
 /// A new link for somebody who forgot their password. The password they have works until it is used.
@@ -212,7 +194,11 @@ async fn link(user: PageUser, State(app): State<App>, Id(id): Id<UserId>) -> Res
 async fn new_link(conn: &mut Connection, app: &App, id: UserId) -> Result<String, PageError> {
     let token = setup_link_create(conn, id, app.now()).await;
     let token = token.map_err(|error| ApiError::internal("make the link", &error))?;
-    Ok(format!("/setup?token={token}"))
+    Ok(address(&token))
+}
+
+fn address(token: &str) -> String {
+    format!("/setup?token={token}")
 }
 
 async fn get_one(conn: &mut Connection, id: UserId) -> Result<User, PageError> {

@@ -42,7 +42,11 @@ const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000";
 
 /// The whole portal.
 pub fn router(app: App) -> Router {
-    let routes = unguarded().layer(middleware::from_fn_with_state(app.clone(), guard));
+    let conditions = api::Conditions::new(unguarded().with_state(app.clone()));
+    let routes = unguarded()
+        .layer(middleware::from_fn_with_state(app.clone(), api::idempotent))
+        .layer(middleware::from_fn_with_state(conditions, api::conditional))
+        .layer(middleware::from_fn_with_state(app.clone(), guard));
     layered(app, routes)
 }
 

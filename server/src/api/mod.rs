@@ -7,10 +7,12 @@
 mod bind;
 mod defaults;
 mod environments;
+mod etag;
 mod events;
 mod fleet;
 mod foreseen;
 mod freezes;
+mod idempotency;
 mod machine_policies;
 mod machine_resource;
 mod machines;
@@ -31,6 +33,8 @@ mod users;
 
 use axum::Router;
 
+pub use self::etag::{Conditions, conditional};
+pub use self::idempotency::idempotent;
 pub use self::unbuilt::unbuilt;
 
 use crate::app::App;

@@ -9,6 +9,7 @@ pub mod briefs;
 pub mod environments;
 pub mod facts;
 pub mod health_changes;
+pub mod idempotency;
 pub mod machine_events;
 pub mod machine_holds;
 pub mod machine_past;

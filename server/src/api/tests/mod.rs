@@ -12,6 +12,7 @@ mod resources;
 mod rollouts;
 mod tasks;
 mod users;
+mod wire;
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -17,6 +17,7 @@ mod machine_policies;
 mod machine_resource;
 mod machines;
 pub mod nuget;
+mod openapi;
 mod packages;
 mod page;
 mod registration;
@@ -48,6 +49,7 @@ pub fn router() -> Router<App> {
         .merge(registration::routes())
         .merge(users::routes())
         .merge(system::routes())
+        .merge(openapi::routes())
         .merge(of_a_space())
         .nest("/{space}", of_a_space())
         .nest("/spaces/{space}", of_a_space())

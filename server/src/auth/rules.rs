@@ -193,6 +193,9 @@ const API: &[(&str, &str, Need)] = &[
     ("GET", "/projectgroups", User),
     ("GET", "/projectgroups/all", User),
     ("GET", "/projectgroups/{id}", User),
+    // What there is, anybody may know: it is the same in every portal of this version.
+    ("GET", "/openapi.json", Nobody),
+    ("GET", "/docs", Nobody),
     ("GET", "/serverstatus", User),
     ("GET", "/maintenanceconfiguration", User),
     ("PUT", "/maintenanceconfiguration", Administrator),
@@ -275,6 +278,11 @@ pub fn need(method: &Method, route: &str) -> Option<Need> {
     find(API, below)
         .or_else(|| find(API, below.strip_prefix("/spaces/{space}")?))
         .or_else(|| find(API, below.strip_prefix("/{space}")?))
+}
+
+/// What the REST API has: method, address below `/api`, and need.
+pub fn operations() -> impl Iterator<Item = (&'static str, &'static str, Need)> {
+    API.iter().copied()
 }
 
 /// True where a role may do what an operator of something may, before it is known what that is.

@@ -8,7 +8,7 @@ use contract::{Rejection, Version};
 
 use super::absent::Offline;
 use super::hindrance::{no_room, room_lacks};
-use super::phase::{Command, Phase, PhaseKind, SkipReason, WaitReason};
+use super::phase::{Command, Mark, Phase, PhaseKind, SkipReason, WaitReason};
 use super::plan::{Action, Elsewhere, Limits, Observation};
 use super::settle::{interrupted, is_long_untried, is_watched};
 use super::state::{Return, Rollout, RolloutMachine};
@@ -177,10 +177,17 @@ impl Context<'_> {
 
     fn restarting(&self, machine: &RolloutMachine, command: &Command, overdue: bool) -> Option<Action> {
         let to = |to| Some(Action::Move { machine: machine.machine, to });
+        let target = self.target(machine);
         let settled = match self.seen(machine) {
-            Seen::Report(report) if report.instance_id != command.instance => self
-                .came_up(machine, Some(command), report)
-                .or_else(|| not_armed(machine, self.target(machine), command, report)),
+            Seen::Report(report) if is_in_doubt(target, command, report) => {
+                if !overdue {
+                    return self.again(machine, RETRY_CALL, Action::Ask { machine: machine.machine });
+                }
+                None
+            }
+            Seen::Report(report) if report.instance_id != command.instance => {
+                self.came_up(machine, Some(command), report).or_else(|| not_armed(machine, target, command, report))
+            }
             Seen::Report(_) | Seen::Silent(_) | Seen::Nothing => None,
         };
         match settled {
@@ -267,7 +274,8 @@ impl Context<'_> {
         let target = self.target(machine);
         let is_new = command.is_some_and(|command| report.instance_id != command.instance);
         let verdicts = report.verdicts(target);
-        let rejected = verdicts.filter(|verdicts| !verdicts.proven).and_then(|verdicts| verdicts.rejected);
+        let is_told = command.is_none_or(|command| command.mark == Mark::New);
+        let rejected = verdicts.filter(|verdicts| is_told && !verdicts.proven).and_then(|verdicts| verdicts.rejected);
         if report.version == *target {
             return verdicts.is_some_and(|verdicts| verdicts.proven).then_some(Phase::Upgraded);
         }
@@ -392,9 +400,18 @@ fn not_armed(machine: &RolloutMachine, target: &Version, command: &Command, repo
         .then(|| interrupted(machine, &format!("it restarted before {target} was armed, and runs {runs} as before")))
 }
 
+/// True where the target is marked as rejected by a process that came after the command, and nobody knows whether that mark
+/// is older than the command.
+fn is_in_doubt(target: &Version, command: &Command, report: &Report) -> bool {
+    let is_new = report.instance_id != command.instance && report.version != *target;
+    is_new && command.mark == Mark::Old && Mark::after(report.verdicts(target)) == Mark::Old
+}
+
 fn proving(command: Option<&Command>, report: &Report) -> Phase {
     let well_since = report.problems.is_empty().then_some(report.at);
-    Phase::Proving { command: command.cloned(), instance: report.instance_id.clone(), well_since }
+    // It runs, so it was armed.
+    let command = command.map(|command| Command { mark: Mark::New, ..command.clone() });
+    Phase::Proving { command, instance: report.instance_id.clone(), well_since }
 }
 
 fn fell_back(report: &Report, target: &Version, kind: Rejection) -> String {

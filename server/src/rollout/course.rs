@@ -10,7 +10,7 @@ use super::advance::Context;
 use super::calendar::{Calendar, Closed};
 use super::gate::is_held;
 use super::hindrance::Hindrance;
-use super::phase::{Command, Phase, PhaseKind, SkipReason, WaitReason};
+use super::phase::{Command, Mark, Phase, PhaseKind, SkipReason, WaitReason};
 use super::plan::{Action, Limits, Observation, hindrances, plan};
 use super::settle::enter;
 use super::state::{Rollout, RolloutState};
@@ -237,6 +237,7 @@ impl Run {
                     generation: 0,
                     expected: nothing(),
                     instance: nothing(),
+                    mark: Mark::New,
                 });
                 machine.tried_at = Some(self.now);
                 self.under_way.push((self.now.after(self.pace.installing), at));
@@ -277,6 +278,7 @@ impl Run {
             | Action::Upload { .. }
             | Action::Command { .. }
             | Action::Install { .. }
+            | Action::Ask { .. }
             | Action::Confirm { .. } => false,
         }
     }

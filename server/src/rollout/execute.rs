@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::orchestrator::note_step;
 use super::plan::is_halted;
 use super::settle::{Outcome, enter, settle};
-use super::state::{Command, Phase, Rollout, RolloutMachine};
+use super::state::{Command, Mark, Phase, Rollout, RolloutMachine};
 use crate::app::App;
 use crate::db::facts::facts_get;
 use crate::db::machines::machine_get;
@@ -42,6 +42,8 @@ pub(super) enum Job {
     Command,
     /// To send it the command, and to follow it to its end.
     Install,
+    /// To ask what became of the command.
+    Ask,
     /// To tell a process that it was seen well.
     Confirm {
         /// That process.
@@ -140,14 +142,18 @@ impl One {
         let package = report.as_ref().and_then(|report| packages.into_iter().find(|p| p.runtime == report.runtime));
         let outcome = match (job, report, package) {
             (Job::Observe, ..) => return machine_check(&self.app, &machine).await.map(|_| ()),
-            (Job::Upload, Some(report), Some(package)) => return self.upload(&target, &report, &package).await,
+            (Job::Upload, Some(report), Some(package)) => return self.upload(&target, &report, &row, &package).await,
             (Job::Command, Some(report), _) => match &row.back {
                 // The planner judged this very version. Where another one was seen meanwhile, it looks again.
-                Some(back) if back.from == report.version => return self.command(&report).await,
+                Some(back) if back.from == report.version => return self.command(&report, &row).await,
                 Some(_) | None => return Ok(()),
             },
             (Job::Install, _, package) if package.is_some() || row.back.is_some() => match &row.phase {
                 Phase::Installing(command) => self.install(&target, command, &row, package.as_ref()).await,
+                _ => return Ok(()),
+            },
+            (Job::Ask, ..) => match &row.phase {
+                Phase::Restarting(command) => self.ask(&target, command).await,
                 _ => return Ok(()),
             },
             (Job::Confirm { instance }, ..) => self.confirm(&target, &instance, row.target(&self.target)).await,
@@ -161,7 +167,13 @@ impl One {
         self.write_down(outcome).await
     }
 
-    async fn upload(&self, target: &Target, report: &Report, package: &RolloutPackage) -> Result<(), DbError> {
+    async fn upload(
+        &self,
+        target: &Target,
+        report: &Report,
+        row: &RolloutMachine,
+        package: &RolloutPackage,
+    ) -> Result<(), DbError> {
         let file = self.app.store.path(&package.sha256);
         let sent = self.app.tentacles.upload(target, &file, package.sha256, package.size).await;
         match sent {
@@ -174,11 +186,11 @@ impl One {
                 return self.write_down(Outcome::Broken(error.to_string())).await;
             }
         }
-        self.command(report).await
+        self.command(report, row).await
     }
 
     /// Writes the command down that the machine shall be told next.
-    async fn command(&self, report: &Report) -> Result<(), DbError> {
+    async fn command(&self, report: &Report, row: &RolloutMachine) -> Result<(), DbError> {
         // The generation is committed together with the command, and both before the command is sent.
         let mut tx = self.app.db.write().await?;
         if !self.may_command(&mut tx).await? {
@@ -191,6 +203,7 @@ impl One {
             generation,
             expected: report.version.to_string(),
             instance: report.instance_id.clone(),
+            mark: Mark::after(report.verdicts(row.target(&self.target))),
         };
         self.write_in(tx, Outcome::Ready(command)).await
     }
@@ -223,9 +236,22 @@ impl One {
             Ok(()) => {}
             Err(error) => return not_accepted(&error),
         }
+        self.follow(target, &ticket).await
+    }
+
+    /// Asks what became of a command, and sends it to nobody.
+    async fn ask(&self, target: &Target, command: &Command) -> Outcome {
+        match command.ticket.parse() {
+            Ok(ticket) => self.follow(target, &ticket).await,
+            Err(_) => Outcome::Refused("the command that was written down cannot be read".to_owned()),
+        }
+    }
+
+    /// Follows a command to its end.
+    async fn follow(&self, target: &Target, ticket: &Ticket) -> Outcome {
         let mut after = 0;
         loop {
-            let progress = match self.app.tentacles.watch(target, &ticket, after, WATCH_WAIT).await {
+            let progress = match self.app.tentacles.watch(target, ticket, after, WATCH_WAIT).await {
                 Ok(progress) => progress,
                 Err(error) => return not_told(&error),
             };

@@ -10,6 +10,7 @@ fn a_failure_stops_everybody_who_is_not_commanded_yet_in_the_same_moment() {
         generation: 1,
         expected: "1.0.0".into(),
         instance: instance.into(),
+        mark: Mark::New,
     };
     fleet.now = 20 * SECOND;
     fleet.sims.get_mut(&MachineId(1)).unwrap().commanded_at = Some(0);
@@ -64,7 +65,8 @@ fn a_machine_whose_last_answer_was_lost_is_awaited_when_its_process_is_known_to_
     for phase in [Phase::Checking, Phase::Uploading] {
         fleet.to(id, phase);
     }
-    let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
+    let command =
+        Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into(), mark: Mark::New };
     fleet.call(id, &Outcome::Ready(command));
     fleet.call(id, &Outcome::Broken("the call broke off".to_owned()));
     assert_eq!(fleet.phase(1), PhaseKind::Installing, "a broken call says nothing of the machine");
@@ -90,7 +92,8 @@ fn a_machine_that_nobody_could_ask_in_time_is_asked_before_it_is_judged() {
     let mut fleet = Fleet::new(&[Nature::Good]);
     let id = MachineId(1);
     fleet.run(3);
-    let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
+    let command =
+        Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into(), mark: Mark::New };
     fleet.facts.clear();
     fleet.sims.get_mut(&id).unwrap().commanded_at = Some(0);
     let row = &mut fleet.rollout.machines[0];

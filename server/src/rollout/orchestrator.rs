@@ -158,6 +158,7 @@ async fn apply(
             | Action::Upload { machine }
             | Action::Command { machine }
             | Action::Install { machine }
+            | Action::Ask { machine }
             | Action::Confirm { machine, .. } => write_intent(app, &mut tx, &mut next, machine, now).await?,
         };
         // A call whose intent is not written down is not made.
@@ -183,6 +184,7 @@ fn job(action: &Action) -> Option<(MachineId, Job)> {
         Action::Upload { machine } => Some((*machine, Job::Upload)),
         Action::Command { machine } => Some((*machine, Job::Command)),
         Action::Install { machine } => Some((*machine, Job::Install)),
+        Action::Ask { machine } => Some((*machine, Job::Ask)),
         Action::Confirm { machine, instance } => Some((*machine, Job::Confirm { instance: instance.clone() })),
         Action::Move { .. } | Action::OpenWave { .. } | Action::SetState { .. } => None,
     }

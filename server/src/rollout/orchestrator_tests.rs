@@ -16,7 +16,7 @@ use crate::model::{Address, NewEnvironment, NewMachine, NewPackage};
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, machine_release, rollout_cancel, rollout_hand};
 use crate::rollout::look::why;
-use crate::rollout::state::{Command, Deadlines, RolloutMachine};
+use crate::rollout::state::{Command, Deadlines, Mark, RolloutMachine};
 use crate::rollout::strategy::Amount;
 use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
 use crate::testing::{SetClock, TestApp};
@@ -413,7 +413,13 @@ async fn a_lost_machine_is_looked_at_after_its_rollout_is_over() {
     let fixture = Fixture::new(1).await;
     let rollout = fixture.roll_out().await;
     let mut tx = fixture.test.db.write().await.unwrap();
-    let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "gone".into() };
+    let command = Command {
+        ticket: "t".into(),
+        generation: 1,
+        expected: "1.0.0".into(),
+        instance: "gone".into(),
+        mark: Mark::New,
+    };
     let since = Timestamp(fixture.test.now().0 - YEAR);
     let phase = Phase::Lost { command: Some(command), reason: "silent".into() };
     let lost = RolloutMachine { phase, since, ..rollout.machines[0].clone() };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use contract::Verdicts;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -167,6 +168,28 @@ pub struct Command {
     pub expected: String,
     /// The process that ran when it was sent.
     pub instance: String,
+    /// What it means that the version is marked as rejected on the machine. A command of an older portal says nothing of it.
+    #[serde(default)]
+    pub mark: Mark,
+}
+
+/// What it means that a version is marked as rejected on the machine that was told to change to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    /// It was launched since, and rejected: it was not marked when the command was written down, or the machine said that
+    /// it armed it, which takes an older mark away.
+    #[default]
+    New,
+    /// Nothing yet: it was marked when the command was written down, and the machine did not say that it armed it.
+    Old,
+}
+
+impl Mark {
+    /// What a mark will mean after a command to a version of which this is known on the machine.
+    pub fn after(verdicts: Option<Verdicts>) -> Self {
+        let is_rejected = verdicts.is_some_and(|verdicts| verdicts.rejected.is_some() && !verdicts.proven);
+        if is_rejected { Self::Old } else { Self::New }
+    }
 }
 
 /// Where one machine of a rollout stands.
@@ -318,7 +341,7 @@ impl PhaseKind {
                 matches!(next, K::Waiting | K::Restarting | K::Proving | K::FellBack | K::Failed | K::Lost | K::Skipped)
             }
             K::Restarting => {
-                matches!(next, K::Waiting | K::Proving | K::FellBack | K::Failed | K::Lost | K::Skipped)
+                matches!(next, K::Waiting | K::Restarting | K::Proving | K::FellBack | K::Failed | K::Lost | K::Skipped)
             }
             K::Proving => {
                 matches!(next, K::Waiting | K::Proving | K::Upgraded | K::FellBack | K::Failed | K::Lost | K::Skipped)
@@ -427,7 +450,7 @@ mod tests {
             (Checking, &[Waiting, Uploading, Installing, Proving, Failed, Skipped, Cancelled]),
             (Uploading, &[Waiting, Installing, Failed, Skipped, Cancelled]),
             (Installing, &[Waiting, Restarting, Proving, FellBack, Failed, Lost, Skipped]),
-            (Restarting, &[Waiting, Proving, FellBack, Failed, Lost, Skipped]),
+            (Restarting, &[Waiting, Restarting, Proving, FellBack, Failed, Lost, Skipped]),
             (Proving, &[Waiting, Proving, Upgraded, FellBack, Failed, Lost, Skipped]),
             (Upgraded, &[]),
             (FellBack, &[]),
@@ -472,7 +495,13 @@ mod tests {
 
     #[test]
     fn phases_are_read_as_they_are_written() {
-        let command = Command { ticket: "t".into(), generation: 3, expected: "1.0.0".into(), instance: "i".into() };
+        let command = Command {
+            ticket: "t".into(),
+            generation: 3,
+            expected: "1.0.0".into(),
+            instance: "i".into(),
+            mark: Mark::Old,
+        };
         let phases = [
             Phase::Waiting(WaitReason::Offline { reason: "no route".into() }),
             Phase::Proving { command: Some(command.clone()), instance: "j".into(), well_since: Some(Timestamp(5)) },
@@ -483,5 +512,8 @@ mod tests {
             let text = serde_json::to_string(&phase).unwrap();
             assert_eq!(serde_json::from_str::<Phase>(&text).unwrap(), phase, "{text}");
         }
+        let older = r#"{"Restarting":{"ticket":"t","generation":3,"expected":"1.0.0","instance":"i"}}"#;
+        let read: Phase = serde_json::from_str(older).unwrap();
+        assert_eq!(read.command().map(|command| command.mark), Some(Mark::New), "as an older portal wrote it");
     }
 }

@@ -93,6 +93,11 @@ pub enum Action {
         /// The machine.
         machine: MachineId,
     },
+    /// Ask it what became of the command that it was sent.
+    Ask {
+        /// The machine.
+        machine: MachineId,
+    },
     /// Tell it that this very process was seen well.
     Confirm {
         /// The machine.
@@ -123,6 +128,7 @@ impl Action {
             | Self::Upload { machine }
             | Self::Command { machine }
             | Self::Install { machine }
+            | Self::Ask { machine }
             | Self::Confirm { machine, .. } => Some(*machine),
             Self::OpenWave { .. } | Self::SetState { .. } => None,
         }

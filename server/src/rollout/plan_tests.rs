@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use contract::{Rejection, Verdicts, Version};
 
-use super::super::calendar::Calendar;
-use super::super::settle::*;
-use super::super::state::{Command, PhaseKind, RolloutMachine, RolloutWave, SkipReason};
-use super::super::strategy::Strategy;
+use super::super::state::{Command, Mark, PhaseKind, RolloutMachine, RolloutWave, SkipReason};
+use super::super::{calendar::Calendar, settle::*, strategy::Strategy};
 use super::*;
 use crate::ids::{SpaceId, TaskId};
 use crate::model::{Answer, Contact, InstalledVersion, Instances, Report, RunningWork, TaskState};
@@ -16,6 +14,8 @@ use crate::model::{Answer, Contact, InstalledVersion, Instances, Report, Running
 mod hours;
 #[path = "late_tests.rs"]
 mod late;
+#[path = "mark_tests.rs"]
+mod marks;
 #[path = "undo_plan_tests.rs"]
 mod undo;
 #[path = "wave_tests.rs"]
@@ -241,11 +241,12 @@ impl Fleet {
             }
             Action::Upload { machine } | Action::Command { machine } => {
                 self.intend(machine);
-                let command =
-                    Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
+                let (ticket, instance) = ("t".into(), "a".into());
+                let command = Command { ticket, generation: 1, expected: "1.0.0".into(), instance, mark: Mark::New };
                 self.call(machine, &Outcome::Ready(command));
             }
             Action::Install { machine } => self.install(machine),
+            Action::Ask { .. } => {}
             Action::Confirm { machine, .. } => {
                 self.sims.get_mut(&machine).unwrap().proven = true;
                 self.call(machine, &Outcome::Confirmed);
@@ -341,7 +342,7 @@ fn a_crashing_version_stops_the_rollout_after_one_machine() {
     fleet.run(600);
     assert_eq!(fleet.touched(), 1);
     assert_eq!(fleet.rollout.state, RolloutState::Paused);
-    assert!(fleet.rollout.state_reason.contains("m1 (FellBack)"), "{}", fleet.rollout.state_reason);
+    assert!(fleet.rollout.state_reason.contains("m1 fell back"), "{}", fleet.rollout.state_reason);
     assert!(fleet.rollout.machines[0].phase.reason().contains("panicked at the wrong moment"));
     assert_eq!(task_state(&fleet.rollout).0, TaskState::Failed, "a script that waits is told");
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::phase::{Command, IllegalStep, Phase, PhaseKind, WaitReason};
+use super::phase::{Command, IllegalStep, Mark, Phase, PhaseKind, WaitReason};
 use super::state::{Deadlines, Rollout, RolloutMachine, RolloutState};
 use crate::clock::Timestamp;
 use crate::model::TaskState;
@@ -121,18 +121,26 @@ pub enum Outcome {
 
 /// Where `machine` stands after a call; `None` if the call changed nothing and is made again.
 pub fn settle(machine: &RolloutMachine, outcome: &Outcome) -> Option<Phase> {
+    let awaits_word = match &machine.phase {
+        Phase::Uploading | Phase::Installing(_) => true,
+        Phase::Restarting(command) => command.mark == Mark::Old,
+        _ => false,
+    };
     match (&machine.phase, outcome) {
         (_, Outcome::Declined(meaning)) => settle(machine, meaning),
         (Phase::Checking | Phase::Uploading, Outcome::Ready(command)) => Some(Phase::Installing(command.clone())),
-        (Phase::Installing(command), Outcome::Armed | Outcome::Gone(_)) => Some(Phase::Restarting(command.clone())),
+        (Phase::Installing(command), Outcome::Armed) => {
+            Some(Phase::Restarting(Command { mark: Mark::New, ..command.clone() }))
+        }
+        (Phase::Installing(command), Outcome::Gone(_)) => Some(Phase::Restarting(command.clone())),
+        // What was in doubt is told: what is found from now on came of this command.
+        (Phase::Restarting(command), Outcome::Armed) if command.mark == Mark::Old => {
+            Some(Phase::Restarting(Command { mark: Mark::New, ..command.clone() }))
+        }
         (Phase::Proving { .. }, Outcome::Confirmed) => Some(Phase::Upgraded),
-        (Phase::Uploading | Phase::Installing(_), Outcome::Busy(reason)) => {
-            Some(Phase::Waiting(WaitReason::Busy { reason: reason.clone() }))
-        }
-        (Phase::Uploading | Phase::Installing(_), Outcome::Interrupted(reason)) => Some(interrupted(machine, reason)),
-        (Phase::Uploading | Phase::Installing(_), Outcome::Refused(reason)) => {
-            Some(Phase::Failed { reason: reason.clone() })
-        }
+        (_, Outcome::Busy(reason)) if awaits_word => Some(Phase::Waiting(WaitReason::Busy { reason: reason.clone() })),
+        (_, Outcome::Interrupted(reason)) if awaits_word => Some(interrupted(machine, reason)),
+        (_, Outcome::Refused(reason)) if awaits_word => Some(Phase::Failed { reason: reason.clone() }),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use super::strategy::{Approval, Strategy};
 use crate::clock::Timestamp;
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
 
-pub use super::phase::{Command, IllegalStep, Phase, PhaseKind, SkipReason, WaitReason};
+pub use super::phase::{Command, IllegalStep, Mark, Phase, PhaseKind, SkipReason, WaitReason};
 
 /// Where a rollout stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

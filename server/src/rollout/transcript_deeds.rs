@@ -1,6 +1,15 @@
 //! What the statements of a script do with the machines and the portal: a part of the golden transcripts.
 
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt as _;
+use octopus_proto::Ticket;
+use serde_json::json;
+use tower::ServiceExt as _;
+
 use super::*;
+use crate::model::Scope;
+use crate::tentacle::{Target, Tentacles as _};
 
 impl Stage {
     pub(super) async fn preview(&mut self, rest: &str) {
@@ -58,6 +67,8 @@ impl Stage {
                     machine.nature = match more {
                         "crashes" => Nature::Crashes,
                         "vanishes" => Nature::Vanishes,
+                        // Tentacle is killed before it arms
+                        "killed" => Nature::KilledFirst,
                         _ => Nature::Good,
                     };
                 }
@@ -81,6 +92,17 @@ impl Stage {
                 "generation" => machine.status.generation = more.parse().unwrap(),
                 // copy web-1 web-1-copy: what the copy calls itself
                 "copy" => machine.copy_to(more),
+                // lose web-1 command: the next reply of that kind
+                "lose" => {
+                    let reply = match more {
+                        "upload" => Reply::Upload,
+                        "command" => Reply::Command,
+                        "end" => Reply::End,
+                        "confirm" => Reply::Confirm,
+                        _ => panic!("no reply: {more}"),
+                    };
+                    machine.lost.insert(reply);
+                }
                 // gone web-1 1.0.0: from its disk
                 "gone" => machine.status.installed.retain(|installed| installed.version.to_string() != more),
                 _ => machine.status.problems.clear(),
@@ -117,5 +139,49 @@ impl Stage {
         let mut tx = self.test.db.write().await.unwrap();
         windows_put(&mut tx, self.environments[environment], &[Window::read(&spec).unwrap()]).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// Locks a machine against upgrades, or unlocks it, by the REST API and as Octopus's own clients do.
+    pub(super) async fn lock(&mut self, name: &str, is_locked: bool) {
+        let key = self.test.api_key(Scope::Full).await;
+        let body = json!({"Endpoint": {"TentacleVersionDetails": {"UpgradeLocked": is_locked}}});
+        let request = Request::put(format!("/api/machines/{}", self.names[name]));
+        let request = request.header("X-Octopus-ApiKey", key).body(Body::from(body.to_string())).unwrap();
+        let response = crate::routes::router(self.test.app.clone()).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let machine: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let details = &machine["Endpoint"]["TentacleVersionDetails"];
+        self.say(&format!("| {status}: UpgradeLocked {}", details["UpgradeLocked"]));
+        self.look().await;
+    }
+
+    /// Sends the n-th command of a machine to it once more: as it was, or under another ticket.
+    pub(super) async fn send_again(&mut self, name: &str, number: usize, fresh: Option<Ticket>) {
+        let (id, mut conn) = (self.names[name], self.test.db.read().await.unwrap());
+        let machine = machine_get(&mut conn, SpaceId::DEFAULT, id).await.unwrap().unwrap();
+        drop(conn);
+        let mut order = self.fleet.machines()[&id].orders[number - 1].clone();
+        order.ticket = fresh.unwrap_or(order.ticket);
+        let answer = match self.fleet.upgrade(&Target::from(&machine), order).await {
+            Ok(()) => "yes".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let (runs, done) = {
+            let machines = self.fleet.machines();
+            (machines[&id].status.version.to_string(), machines[&id].orders.len())
+        };
+        self.say(&format!("| {name} answers: {answer}; it runs {runs} and was given {done} commands"));
+        self.look().await;
+    }
+
+    /// All transfers together are limited to so many bytes in a second, for a package of so many.
+    pub(super) async fn pace(&mut self, bytes_per_second: u64, size: u64) {
+        let paced = Deadlines::default().paced(Some(bytes_per_second), size);
+        let old = std::mem::replace(&mut self.test, App::for_tests().await);
+        self.test = old.with(|inner| inner.rollout = paced);
+        self.restart();
+        let (at_once, seconds) = (paced.transfers.unwrap_or(0), paced.uploading.as_secs());
+        self.say(&format!("| {at_once} at once, each in at most {seconds} s"));
     }
 }

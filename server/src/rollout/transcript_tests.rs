@@ -43,7 +43,7 @@ use crate::rollout::preview::rollout_preview;
 use crate::rollout::state::Deadlines;
 use crate::rollout::strategy::Strategy;
 use crate::rollout::undo::{Undo, rollout_undo};
-use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
+use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature, Reply};
 use crate::testing::TestApp;
 
 /// When every script begins: a Friday.
@@ -143,7 +143,7 @@ impl Stage {
             // preview alice: as "rollout", and nothing is written
             "preview" => self.preview(more).await,
             "nature" | "offline" | "online" | "busy" | "idle" | "unwell" | "well" | "generation" | "copy" | "gone"
-            | "overtake" | "full" | "platform" => {
+            | "overtake" | "full" | "platform" | "lose" => {
                 self.change(word, first, more).await;
             }
             // alone web-1 alice: one machine alone has the identity
@@ -178,6 +178,17 @@ impl Stage {
             // bundle 2.0.0: the portal is started with it
             "bundle" => self.bundle(first.parse().unwrap()).await,
             "restart" => self.restart(),
+            // lock web-1: by the REST API
+            "lock" | "unlock" => self.lock(first, word == "lock").await,
+            // replay web-1 1: its first command comes once more
+            "replay" => self.send_again(first, more.parse().unwrap(), None).await,
+            // forge web-1 1: the same under another ticket
+            "forge" => {
+                let ticket = uuid::Uuid::now_v7().to_string().parse().unwrap();
+                self.send_again(first, more.parse().unwrap(), Some(ticket)).await;
+            }
+            // pace 1000 30000000: bytes in a second, and bytes of the package
+            "pace" => self.pace(first.parse().unwrap(), more.parse().unwrap()).await,
             "wait" => self.wait(duration(rest)).await,
             "why" => self.why(first).await,
             hand => self.hand(hand, rest).await,
@@ -471,6 +482,7 @@ transcripts! {
     budget_and_resume
     budgets
     busy
+    byte_rate
     cancel
     cloned
     failed_canary
@@ -485,12 +497,15 @@ transcripts! {
     no_room
     offline
     offline_expiry
+    old_mark
     pause
     paused_and_offline
     platform_hold
     platform_hold_retry
     portal_restart
     preview
+    replayed
+    reply_lost
     restored_backup
     retry
     retry_one
@@ -506,6 +521,7 @@ transcripts! {
     transfers
     two_portals
     undo
+    upgrade_lock
     waves
     waves_by_environment
     why_not_upgraded

@@ -79,7 +79,13 @@ fn came_up(report: impl FnOnce(&mut Report)) -> Option<Phase> {
         told.instance_id = "b".to_owned();
         report(told);
     });
-    let command = Command { ticket: "t".into(), generation: 1, expected: target().to_string(), instance: "a".into() };
+    let command = Command {
+        ticket: "t".into(),
+        generation: 1,
+        expected: target().to_string(),
+        instance: "a".into(),
+        mark: Mark::New,
+    };
     rollout.machines[0].phase = Phase::Restarting(command);
     rollout.machines[0].previous = Some(target());
     plan(&rollout, &seen, &limits, Timestamp(100 * SECOND)).into_iter().find_map(|action| match action {
@@ -114,7 +120,8 @@ fn a_machine_that_was_restarted_before_it_armed_is_begun_again() {
 
 #[test]
 fn a_replayed_end_or_a_late_answer_moves_no_machine_twice() {
-    let command = Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
+    let command =
+        Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into(), mark: Mark::New };
     let mut fleet = Fleet::new(&[Nature::Good]);
     let id = MachineId(1);
     for phase in [Phase::Checking, Phase::Uploading] {
@@ -164,7 +171,13 @@ fn undone_where(
 #[test]
 fn exactly_the_machines_that_the_rollout_changed_go_back() {
     let goes = Some(WayBack::Goes(Return { from: target(), to: old() }));
-    let command = || Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "a".into() };
+    let command = || Command {
+        ticket: "t".into(),
+        generation: 1,
+        expected: "1.0.0".into(),
+        instance: "a".into(),
+        mark: Mark::New,
+    };
     let reason = || "why".to_owned();
     let (was, is) = (Some(old()), Some(target()));
     let interrupted = || Phase::Waiting(WaitReason::Interrupted { reason: reason() });

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::MachineId;
-use crate::rollout::state::{Command, Phase, RolloutMachine, WaitReason};
+use crate::rollout::state::{Command, Mark, Phase, RolloutMachine, WaitReason};
 
 const NOW: Timestamp = Timestamp(1_795_428_000_000_000);
 const MIB: u64 = 1 << 20;
@@ -119,7 +119,7 @@ fn turn() -> Option<Place> {
 }
 
 fn command() -> Command {
-    Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "i".into() }
+    Command { ticket: "t".into(), generation: 1, expected: "1.0.0".into(), instance: "i".into(), mark: Mark::New }
 }
 
 #[test]

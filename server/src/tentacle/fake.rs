@@ -26,6 +26,21 @@ pub enum Nature {
     Crashes,
     /// The machine is never heard of again.
     Vanishes,
+    /// Tentacle is killed before it arms the next version, and its port is closed; after that all is well.
+    KilledFirst,
+}
+
+/// What a fake machine does and the portal does not hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reply {
+    /// That it has the package.
+    Upload,
+    /// That it accepts a command.
+    Command,
+    /// What became of a command.
+    End,
+    /// That it was confirmed.
+    Confirm,
 }
 
 /// A fake machine: everything about it may be set and read.
@@ -43,10 +58,14 @@ pub struct FakeMachine {
     pub copy: Option<Status>,
     /// Another portal's order comes first: what it runs when the next order arrives.
     pub overtaken_by: Option<Version>,
+    /// Replies that get lost on their way, each once.
+    pub lost: BTreeSet<Reply>,
     /// The packages it has.
     pub packages: BTreeSet<Sha256>,
     /// Every order it accepted, in order; the same ticket once.
     pub orders: Vec<UpgradeOrder>,
+    /// The orders in the middle of which it was killed.
+    pub interrupted: BTreeSet<Ticket>,
     /// Every process that was confirmed.
     pub confirmed: Vec<(InstanceId, Version)>,
     /// The work it was given: what it is and where it stands.
@@ -84,8 +103,10 @@ impl FakeMachine {
             refusal: None,
             copy: None,
             overtaken_by: None,
+            lost: BTreeSet::new(),
             packages: BTreeSet::new(),
             orders: Vec::new(),
+            interrupted: BTreeSet::new(),
             confirmed: Vec::new(),
             work: BTreeMap::new(),
             work_ends: WorkState::Succeeded,
@@ -108,6 +129,14 @@ impl FakeMachine {
         status
     }
 
+    /// The reply, unless it gets lost on its way.
+    fn reply<T>(&mut self, what: Reply, answer: T) -> Result<T, CallError> {
+        match self.lost.take(&what) {
+            Some(what) => Err(CallError::TimedOut { sentence: format!("the reply to {what:?} was lost") }),
+            None => Ok(answer),
+        }
+    }
+
     fn change_version(&mut self, order: &UpgradeOrder) {
         let before = self.status.version.clone();
         let mut verdicts = Verdicts::default();
@@ -118,6 +147,7 @@ impl FakeMachine {
                 self.status.last_words = Some("exited with code 3\nno such table: widgets".to_owned());
             }
             Nature::Vanishes => self.is_online = false,
+            Nature::KilledFirst => {}
         }
         self.status.installed.retain(|installed| installed.version != order.version || before == order.version);
         for newer in self.status.installed.iter_mut().filter(|installed| installed.version > order.version) {
@@ -181,7 +211,7 @@ impl Tentacles for FakeTentacles {
             assert_eq!(found, size, "the file to send is there, whole");
             self.ask(target, |machine| {
                 machine.packages.insert(sha256);
-                Ok(())
+                machine.reply(Reply::Upload, ())
             })
         })
     }
@@ -211,10 +241,26 @@ impl Tentacles for FakeTentacles {
             self.ask(target, |machine| {
                 if let Some(at) = machine.orders.iter().position(|order| order.ticket == *ticket) {
                     let order = machine.orders[at].clone();
+                    if machine.nature == Nature::KilledFirst && machine.status.generation < order.generation {
+                        machine.nature = Nature::Good;
+                        (machine.status.generation, machine.status.instance_id) = (order.generation, new_instance());
+                        machine.interrupted.insert(ticket.clone());
+                        return Err(CallError::Closed { sentence: "nothing listens at its port".to_owned() });
+                    }
+                    if machine.interrupted.contains(ticket) {
+                        let reason =
+                            "Tentacle ended while this was going on, and nobody saw how it came out".to_owned();
+                        return Ok(Progress {
+                            lines: Vec::new(),
+                            state: WorkState::UnknownResult { reason },
+                            last: after,
+                        });
+                    }
                     if machine.status.generation < order.generation {
                         machine.change_version(&order);
                     }
-                    return Ok(Progress { lines: Vec::new(), state: WorkState::Succeeded, last: after });
+                    let progress = Progress { lines: Vec::new(), state: WorkState::Succeeded, last: after };
+                    return machine.reply(Reply::End, progress);
                 }
                 let Some((_, progress)) = machine.work.get(ticket) else {
                     return refuse(RefusalKind::UnknownTicket, "there is no work under this ticket");
@@ -267,7 +313,7 @@ impl Tentacles for FakeTentacles {
                     return refuse(RefusalKind::BadPackage, missing);
                 }
                 machine.orders.push(order);
-                Ok(())
+                machine.reply(Reply::Command, ())
             })
         })
     }
@@ -282,7 +328,7 @@ impl Tentacles for FakeTentacles {
                 for installed in &mut machine.status.installed {
                     installed.verdicts.proven |= installed.version == *version;
                 }
-                Ok(())
+                machine.reply(Reply::Confirm, ())
             })
         })
     }

@@ -17,6 +17,9 @@ const FALLS_BACK_AFTER: i64 = 8 * SECOND;
 /// Suction Cup gives a version up that nobody confirmed after so long.
 const UNCONFIRMED_AFTER: i64 = 600 * SECOND;
 
+/// So long a process that was killed is away, before Suction Cup's next one listens.
+const DEAD_FOR: i64 = 2 * SECOND;
+
 /// What the new version, or the machine, is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nature {
@@ -52,6 +55,10 @@ pub(crate) enum Nature {
     Lies,
     /// It is killed in the middle of its first installation.
     KilledOnce,
+    /// It is killed while it drains for the first time, and nobody listens at its port until it is back.
+    KilledDraining,
+    /// The version ends at once the first time; the second time it is killed while it drains, as the former.
+    CrashesThenKilled,
     /// From this second on a copy of it answers as often as it does.
     ClonedAt(i64),
     /// Of the way back: what ran before is swept from the disk as soon as the new version is proven.
@@ -113,6 +120,12 @@ pub(crate) struct Machine {
     has_package: bool,
     armed: Option<Armed>,
     was_killed: bool,
+    /// It crashed once, as [`Nature::CrashesThenKilled`] says.
+    has_crashed: bool,
+    /// When it will be killed.
+    dies_at: Option<i64>,
+    /// Until then nobody listens at its port, because it was killed.
+    away_until: i64,
     /// Packages that were sent to it.
     pub uploads: usize,
     /// Every order that was carried out. One twice is a broken promise.
@@ -141,6 +154,9 @@ impl Machine {
             has_package: false,
             armed: None,
             was_killed: false,
+            has_crashed: false,
+            dies_at: None,
+            away_until: 0,
             uploads: 0,
             carried_out: Vec::new(),
         }
@@ -156,6 +172,7 @@ impl Machine {
         match self.nature {
             Nature::OfflineUntil(second) if now < second * SECOND => return false,
             Nature::Reboots(every) if now % (every * SECOND) <= 2 * SECOND => return false,
+            _ if now < self.away_until => return false,
             _ => {}
         }
         let Some(armed) = &self.armed else { return true };
@@ -166,6 +183,7 @@ impl Machine {
             // A restart takes a second.
             _ if since < SECOND => false,
             Nature::Crashes => since >= FALLS_BACK_AFTER,
+            Nature::CrashesThenKilled if !self.has_crashed => since >= FALLS_BACK_AFTER,
             Nature::Mute => since >= UNCONFIRMED_AFTER,
             _ => true,
         }
@@ -178,11 +196,22 @@ impl Machine {
         {
             self.reboot();
         }
+        if self.dies_at.is_some_and(|at| at <= now) {
+            self.dies_at = None;
+            self.away_until = now + DEAD_FOR;
+            self.reboot();
+        }
         self.finish(now);
         let Some(armed) = self.armed.clone() else { return };
         let since = now - armed.at;
         match self.trouble(&armed.to) {
             Nature::Crashes if since >= FALLS_BACK_AFTER => self.fall_back(Rejection::Crashed, &armed.to),
+            Nature::CrashesThenKilled if !self.has_crashed => {
+                if since >= FALLS_BACK_AFTER {
+                    self.has_crashed = true;
+                    self.fall_back(Rejection::Crashed, &armed.to);
+                }
+            }
             Nature::Mute if since >= UNCONFIRMED_AFTER => self.fall_back(Rejection::Unconfirmed, &armed.to),
             Nature::Crashes | Nature::Mute | Nature::Dies => {}
             Nature::Vanishes(seconds) if since < seconds * SECOND => {}
@@ -300,7 +329,8 @@ impl Machine {
         let Order { command, to, with_package } = order;
         if !self.answers(now) {
             // The port of a process that ended is closed; a machine that vanished says nothing.
-            let gone = self.armed.is_some() && matches!(self.nature, Nature::Good | Nature::Lies);
+            let has_ended = self.armed.is_some() && matches!(self.nature, Nature::Good | Nature::Lies);
+            let gone = has_ended || now < self.away_until;
             let sentence = "nobody answers".to_owned();
             return if gone { Outcome::Gone(sentence) } else { Outcome::Broken(sentence) };
         }
@@ -332,9 +362,31 @@ impl Machine {
         self.tickets.insert(command.ticket.clone(), state);
         if matches!(state, Ticket::Running(_)) {
             self.at_work = Some(order.clone());
+            self.dies_at = self.is_to_die(to).then_some(now + takes / 2);
+            self.was_killed |= self.dies_at.is_some();
             self.finish(now);
         }
         self.told(&command.ticket)
+    }
+
+    /// True where it will be killed before it armed what it was just told to change to.
+    fn is_to_die(&self, to: &Version) -> bool {
+        !self.was_killed
+            && match self.trouble(to) {
+                Nature::KilledDraining => true,
+                Nature::CrashesThenKilled => self.has_crashed,
+                _ => false,
+            }
+    }
+
+    /// True where the order of this ticket was neither carried out nor refused: it ended in the middle.
+    pub fn was_interrupted(&self, ticket: &str) -> bool {
+        self.tickets.get(ticket) == Some(&Ticket::Unknown)
+    }
+
+    /// Tells what became of an order, to a portal that only asks.
+    pub fn ask(&self, now: i64, ticket: &str) -> Outcome {
+        if self.answers(now) { self.told(ticket) } else { Outcome::Broken("nobody answers".to_owned()) }
     }
 
     fn told(&self, ticket: &str) -> Outcome {

@@ -63,7 +63,11 @@ impl World {
 
     fn retry(&mut self, of: usize) {
         let now = self.clock();
-        let at = self.rng.random_range(0..self.rollouts[of].machines.len());
+        // A machine that failed, where there is one.
+        let failed = (0..).zip(&self.rollouts[of].machines).filter(|(_, row)| row.phase.kind().is_failure());
+        let failed: Vec<usize> = failed.map(|(at, _)| at).collect();
+        let at = self.rng.random_range(0..failed.len().max(1));
+        let Some(at) = failed.get(at).copied() else { return };
         if self.rollouts[of].cancel_requested_at.is_some() || self.rollouts[of].state == RolloutState::Cancelled {
             return;
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use octopus_server::rollout::plan::{hindrances, is_halted};
 use octopus_server::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutState};
 
-use super::machine::Done;
+use super::machine::{Done, Machine};
 use super::world::{Place, World};
 
 impl World {
@@ -44,6 +44,9 @@ impl World {
             && !self.hours.is_open(home, self.clock())
         {
             return self.breaks(format!("{} begins outside its hours", after.name));
+        }
+        if let Some(promise) = judges_falsely(machine, before, after) {
+            return self.breaks(promise);
         }
         if is_commanded {
             self.check_way_back(place, after);
@@ -200,4 +203,18 @@ impl World {
             }
         }
     }
+}
+
+/// No machine has fallen back from a version that it was not given, and none fails by a deadline alone that was only
+/// interrupted before it armed anything.
+fn judges_falsely(machine: &Machine, before: &RolloutMachine, after: &RolloutMachine) -> Option<String> {
+    let (from, to) = (before.phase.kind(), after.phase.kind());
+    let ticket = &before.phase.command()?.ticket;
+    let was_carried_out = machine.carried_out.iter().any(|done| done.ticket == *ticket);
+    if to == PhaseKind::FellBack && !was_carried_out {
+        return Some(format!("{} is said to have fallen back, and did nothing since the command", after.name));
+    }
+    let by_deadline = from == PhaseKind::Restarting && after.phase.reason().contains("took longer than");
+    let is_false = to == PhaseKind::Failed && by_deadline && machine.was_interrupted(ticket);
+    is_false.then(|| format!("{} was interrupted before it armed, and is failed by a deadline alone", after.name))
 }

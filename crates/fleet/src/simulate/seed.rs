@@ -16,7 +16,7 @@ use super::machine::{Machine, Nature};
 
 /// Some trouble.
 fn some_nature(rng: &mut SmallRng) -> Nature {
-    match rng.random_range(0..17) {
+    match rng.random_range(0..19) {
         0 => Nature::Crashes,
         1 => Nature::Mute,
         2 => Nature::Dies,
@@ -32,13 +32,15 @@ fn some_nature(rng: &mut SmallRng) -> Nature {
         13 => Nature::Lies,
         14 => Nature::Spoilt,
         15 => Nature::ClonedAt(rng.random_range(1..3000)),
+        16 => Nature::KilledDraining,
+        17 => Nature::CrashesThenKilled,
         _ => Nature::KilledOnce,
     }
 }
 
 /// Some trouble on the way back.
 fn some_trouble_back(rng: &mut SmallRng) -> Nature {
-    match rng.random_range(0..8) {
+    match rng.random_range(0..10) {
         0 => Nature::Crashes,
         1 => Nature::Mute,
         2 => Nature::Dies,
@@ -46,6 +48,8 @@ fn some_trouble_back(rng: &mut SmallRng) -> Nature {
         4 => Nature::Lies,
         5 => Nature::Spoilt,
         6 => Nature::Swept,
+        7 => Nature::KilledDraining,
+        8 => Nature::CrashesThenKilled,
         _ => Nature::KilledOnce,
     }
 }

@@ -13,7 +13,9 @@ use octopus_server::rollout::hindrance::Hold;
 use octopus_server::rollout::look::elsewhere;
 use octopus_server::rollout::plan::{Action, Limits, Observation, is_halted, plan};
 use octopus_server::rollout::settle::{Outcome, enter, intend, lag, settle, shift};
-use octopus_server::rollout::state::{Command, Deadlines, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState};
+use octopus_server::rollout::state::{
+    Command, Deadlines, Mark, Phase, PhaseKind, Rollout, RolloutMachine, RolloutState,
+};
 use octopus_server::rollout::strategy::{Amount, Candidate, Strategy};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -33,6 +35,9 @@ pub(super) const PEOPLE_UNTIL: i64 = 2 * 3600 * SECOND;
 
 /// Machines of a fleet where nothing else is said: fewer than this.
 const FEW_MAX: i64 = 40;
+
+/// The longest time for which the portal is away after it was killed, in seconds.
+const DOWN_MAX: i64 = 120;
 
 /// Lines of a transcript that are kept; a seed that fails is replayed with all of them.
 const LINES_MAX: usize = 20_000;
@@ -57,6 +62,7 @@ enum Job {
     Upload,
     Command,
     Install,
+    Ask,
     Confirm(String),
 }
 
@@ -83,6 +89,8 @@ pub(crate) struct World {
     generation: u64,
     // The portal's memory: gone when it is killed.
     calls: BTreeMap<MachineId, Call>,
+    /// Until then it does not run.
+    down_until: i64,
     pub(super) checked_at: i64,
     /// The process that the last health check met on each machine.
     pub(super) well: HashMap<MachineId, String>,
@@ -167,6 +175,7 @@ impl World {
             tried_again: HashSet::new(),
             generation: 0,
             calls: BTreeMap::new(),
+            down_until: 0,
             checked_at: 0,
             well: HashMap::new(),
             late: Vec::new(),
@@ -200,6 +209,10 @@ impl World {
         self.steps += 1;
         for machine in self.machines.values_mut() {
             machine.live(self.now);
+        }
+        if self.now < self.down_until {
+            self.now += SECOND;
+            return;
         }
         if self.rng.random_bool(0.002) {
             self.say("the portal is killed and started again");
@@ -284,7 +297,8 @@ impl World {
                 let order = Order { command, to: target, with_package: row.back.is_none() };
                 self.send(id, &order)
             }
-            (Job::Install, _) => return,
+            (Job::Ask, Phase::Restarting(command)) => machine.ask(self.now, &command.ticket),
+            (Job::Install | Job::Ask, _) => return,
             (Job::Confirm(instance), _) => machine.confirm(self.now, instance, &target),
         };
         let outcome = if call.is_lost { Outcome::Broken("the reply was lost".to_owned()) } else { outcome };
@@ -319,14 +333,21 @@ impl World {
         if row.back.as_ref().is_some_and(|back| back.from != report.version) {
             return;
         }
+        let mark = Mark::after(report.verdicts(row.target(&self.rollouts[place.0].target)));
         self.generation = self.generation.max(report.generation) + 1;
         let command = Command {
             ticket: format!("{}{}", ticket_of(&self.rollouts[place.0]), self.generation),
             generation: self.generation,
             expected: report.version.to_string(),
             instance: report.instance_id.clone(),
+            mark,
         };
         self.settle(place, &Outcome::Ready(command));
+        if self.rng.random_bool(0.01) {
+            self.down_until = self.now + self.rng.random_range(1..DOWN_MAX) * SECOND;
+            self.say("the portal is killed with a command written down that it never sent");
+            self.calls.clear();
+        }
     }
 
     fn settle(&mut self, place: Place, outcome: &Outcome) {
@@ -429,6 +450,7 @@ impl World {
                 (Action::Upload { .. }, Some(place)) => self.call(place, Job::Upload),
                 (Action::Command { .. }, Some(place)) => self.call(place, Job::Command),
                 (Action::Install { .. }, Some(place)) => self.call(place, Job::Install),
+                (Action::Ask { .. }, Some(place)) => self.call(place, Job::Ask),
                 (Action::Confirm { instance, .. }, Some(place)) => self.call(place, Job::Confirm(instance)),
                 (Action::OpenWave { wave }, _) => self.open(of, wave),
                 (Action::SetState { state, reason }, _) => self.set_state(of, state, reason),

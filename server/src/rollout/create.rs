@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::hands::{Hand, OUTSIDE};
 use super::phase::{PhaseKind, SkipReason};
 use super::state::Rollout;
-use super::strategy::{Amount, Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy, StrategyError};
+use super::strategy::{Amount, Candidate, CutWave, MAX_IN_FLIGHT_MAX, Members, Strategy, StrategyError};
 use crate::app::App;
 use crate::audit::{Deed, rollout_state};
 use crate::clock::Timestamp;
@@ -333,13 +333,26 @@ pub(super) async fn draw_up(
     let (max_in_flight, failure_budget) =
         (strategy.max_in_flight.of(selected.len()).min(MAX_IN_FLIGHT_MAX), strategy.failure_budget.of(selected.len()));
     let candidates: Vec<Candidate> = selected.iter().map(|(_, candidate)| candidate.clone()).collect();
-    let cut = strategy.cut(&candidates, app.deadlines().soak);
+    let cut = named(conn, space, &strategy).await?.cut(&candidates, app.deadlines().soak);
     let mut machines = selected;
     for ((machine, _), wave) in machines.iter_mut().zip(&cut.wave_of) {
         machine.wave = *wave;
     }
     machines.sort_by_key(|(machine, _)| machine.wave);
     Ok(Draft { target, strategy, waves: cut.waves, max_in_flight, failure_budget, machines, packages, left_out })
+}
+
+/// The strategy, with a wave that takes an environment called as that is.
+async fn named(conn: &mut Connection, space: SpaceId, strategy: &Strategy) -> Result<Strategy, DbError> {
+    let mut named = strategy.clone();
+    let environments = environment_list(conn, space).await?;
+    for wave in named.waves.iter_mut().filter(|wave| wave.name.trim().is_empty()) {
+        let Members::Environment(id) = &wave.members else { continue };
+        let found = environments.iter().find(|environment| environment.id == *id);
+        // One that was deleted since the strategy was written down takes nobody, and has no name.
+        wave.name = found.map(|environment| environment.name.to_string()).unwrap_or_default();
+    }
+    Ok(named)
 }
 
 pub(super) fn count(machines: usize) -> String {

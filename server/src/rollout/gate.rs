@@ -402,8 +402,12 @@ fn stop_reason(ahead: &Ahead) -> String {
     };
     let failed: Vec<usize> = (0..rollout.machines.len()).filter(counts).collect();
     let name = |at: &usize| {
-        let kind: PhaseKind = ahead.phase(*at).kind();
-        format!("{} ({kind})", rollout.machines[*at].name)
+        let what = match ahead.phase(*at).kind() {
+            PhaseKind::FellBack => "fell back",
+            PhaseKind::Lost => "went silent",
+            _ => "failed",
+        };
+        format!("{} {what}", rollout.machines[*at].name)
     };
     let mut names: Vec<String> = failed.iter().take(NAMES_MAX).map(name).collect();
     if failed.len() > NAMES_MAX {

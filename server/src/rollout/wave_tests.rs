@@ -181,7 +181,7 @@ fn the_budget_of_a_wave_stops_the_rollout_and_says_which_wave() {
     fleet.run(200);
     assert_eq!(fleet.rollout.state, RolloutState::Paused);
     let reason = &fleet.rollout.state_reason;
-    assert!(reason.contains("1 of 1 allowed failures in wave 2 (the rest): m2 (FellBack)"), "{reason}");
+    assert!(reason.contains("1 of 1 allowed failures in wave 2 (the rest): m2 fell back"), "{reason}");
     assert!(fleet.touched() <= 4, "what was in flight finished, and nothing began");
     assert!(fleet.why(5).contains("the rollout is paused"), "{}", fleet.why(5));
 }
@@ -204,7 +204,7 @@ fn a_budget_is_a_number_or_a_share_of_all_and_one_failure_less_does_not_stop_it(
     let plain = |failure_budget| Strategy { waves: Vec::new(), failure_budget, ..careful() };
     for (budget, count, of) in [(Amount::Number(2), 10, "2 of 2"), (Amount::Percent(20), 10, "2 of 2")] {
         let reason = stopped(plain(budget), count, &[3, 5]);
-        assert!(reason.contains(&format!("{of} allowed failures: m4 (FellBack), m6 (FellBack)")), "{budget}: {reason}");
+        assert!(reason.contains(&format!("{of} allowed failures: m4 fell back, m6 fell back")), "{budget}: {reason}");
         assert_eq!(stopped(plain(budget), count, &[3]), "", "{budget}");
     }
     // A share is rounded up, and is never nothing.

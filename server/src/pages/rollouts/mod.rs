@@ -217,9 +217,13 @@ async fn ask_undo(
 ) -> Result<UndoPage, PageError> {
     let asked = rollout_undo_ask(&mut *app.db.read().await?, SpaceId::DEFAULT, id).await;
     let (rollout, plan, known) = asked.map_err(refused)?;
-    let machines = words::count(plan.goes(), "machine");
+    let title = match (plan.goes(), &known) {
+        (_, Some(_)) => format!("{id} is undone"),
+        (0, None) => format!("Nothing to undo in {id}"),
+        (machines, None) => format!("Undo {id} on {}?", words::count(machines, "machine")),
+    };
     Ok(UndoPage {
-        shell: Shell::new(&app, &user, Section::Rollouts, format!("Undo {id} on {machines}?")),
+        shell: Shell::new(&app, &user, Section::Rollouts, title),
         id,
         what: sentence(&plan.sentence()),
         machines: plan.goes(),

@@ -27,3 +27,6 @@ pub mod state;
 pub mod strategy;
 pub mod undo;
 pub mod why;
+
+#[cfg(test)]
+mod drawing_tests;

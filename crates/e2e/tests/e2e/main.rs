@@ -11,6 +11,7 @@ mod join;
 mod killed;
 mod last_words;
 mod nuget;
+mod official;
 mod orders;
 mod pages;
 mod transfer;

@@ -138,6 +138,28 @@ impl Page {
         Ok(forms.map(read).collect())
     }
 
+    /// The form of the one button that begins with these words, as that button sends it.
+    pub fn button(&self, words: &str) -> anyhow::Result<Form> {
+        let html = Html::parse_document(&self.html);
+        let (form, button) = (parse("form")?, parse("button:not([disabled])")?);
+        let field = parse("input[name]:not([type=checkbox]), textarea[name], select[name], input[checked]")?;
+        let press = |form: ElementRef<'_>, button: ElementRef<'_>| {
+            let own =
+                button.attr("name").map(|name| (name.to_owned(), button.attr("value").unwrap_or_default().to_owned()));
+            let action = button.attr("formaction").or(form.attr("action")).unwrap_or_default();
+            let fields = form.select(&field).map(value).chain(own).collect();
+            Form { action: action.to_owned(), fields, words: self::words(button) }
+        };
+        let mut found: Vec<Form> = Vec::new();
+        for form in html.select(&form) {
+            found.extend(
+                form.select(&button).map(|button| press(form, button)).filter(|form| form.words.starts_with(words)),
+            );
+        }
+        ensure!(found.len() == 1, "{} has {} buttons \"{words}\": {}", self.path, found.len(), self.text());
+        Ok(found.remove(0))
+    }
+
     /// The one form with a button that begins with these words.
     pub fn form(&self, words: &str) -> anyhow::Result<Form> {
         let mut forms = self.forms()?;

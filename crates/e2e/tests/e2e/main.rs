@@ -6,7 +6,9 @@
 mod broken;
 mod cloned;
 mod deploy;
+mod expired;
 mod faults;
+mod hands;
 mod join;
 mod killed;
 mod last_words;

@@ -15,7 +15,7 @@ async fn a_rollout_that_its_brake_stopped_says_why_and_goes_on_when_a_person_res
     browser.click("#upgrade-all button").await?;
     browser.wait("location.pathname.startsWith('/rollouts/')").await?;
 
-    let fell = "[...document.querySelectorAll('tr')].filter(row => row.innerText.includes('fell back')).length";
+    let fell = "[...document.querySelectorAll('td[data-label=Phase]')].filter(it => it.innerText.includes('fell back')).length";
     let paused = "document.querySelector('.truth')?.innerText.includes('paused')";
     browser.wait(&format!("{paused} && {fell} === 1")).await?;
     let truth = browser.evaluate("document.querySelector('main').innerText").await?;

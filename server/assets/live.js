@@ -23,6 +23,7 @@
     const seconds = Math.trunc((Date.now() + skew - Date.parse(time.dateTime)) / 1000);
     if (time.dataset.ago === "for") return span(Math.max(0, seconds));
     if (time.dataset.ago === "until") return seconds < 0 ? `${span(-seconds)} left` : "overdue";
+    if (time.dataset.ago === "about") return seconds < 0 ? `about ${span(-seconds)} left` : "almost done";
     return `${span(Math.max(0, seconds))} ago`;
   };
   const tick = () => {

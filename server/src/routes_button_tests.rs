@@ -52,11 +52,13 @@ fn offers(html: &str) -> BTreeSet<(&'static str, String)> {
     for action in attribute("form[method=post][action]", "action") {
         found.insert(("POST", action));
     }
-    for action in attribute("button[formaction]:not([formmethod])", "formaction") {
+    for action in attribute("form[method=post] button[formaction]:not([formmethod])", "formaction") {
         found.insert(("POST", action));
     }
-    for action in attribute("button[formmethod=get]", "formaction").into_iter().chain(attribute("a[href^='/']", "href"))
-    {
+    let asked = ["form[method=get] button[formaction]", "button[formmethod=get]"];
+    let asked = asked.into_iter().flat_map(|selector| attribute(selector, "formaction"));
+    let forms = attribute("form[method=get][action]", "action");
+    for action in asked.chain(forms).chain(attribute("a[href^='/']", "href")) {
         found.insert(("GET", action));
     }
     found

@@ -31,6 +31,8 @@ pub struct Page {
 /// A form that stands on a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
+    /// How it goes there.
+    pub method: Method,
     /// Where it goes.
     pub action: String,
     /// What it says without being filled in.
@@ -67,6 +69,9 @@ impl Visitor {
         }
         let mut body = self.url.clone();
         body.query_pairs_mut().clear().extend_pairs(&fields);
+        if form.method == Method::GET {
+            return self.page(&format!("{}?{}", form.action, body.query().unwrap_or_default())).await;
+        }
         let response = self.send(Method::POST, &form.action, body.query()).await?;
         self.follow(&form.action, response).await
     }
@@ -131,6 +136,7 @@ impl Page {
         let disabled = parse("button[disabled]")?;
         let forms = html.select(&form).filter(|form| form.select(&disabled).next().is_none());
         let read = |form: ElementRef<'_>| Form {
+            method: method(form, None),
             action: form.attr("action").unwrap_or_default().to_owned(),
             fields: form.select(&field).map(value).collect(),
             words: form.select(&button).map(words).collect::<Vec<_>>().join(" "),
@@ -148,7 +154,7 @@ impl Page {
                 button.attr("name").map(|name| (name.to_owned(), button.attr("value").unwrap_or_default().to_owned()));
             let action = button.attr("formaction").or(form.attr("action")).unwrap_or_default();
             let fields = form.select(&field).map(value).chain(own).collect();
-            Form { action: action.to_owned(), fields, words: self::words(button) }
+            Form { method: method(form, Some(button)), action: action.to_owned(), fields, words: self::words(button) }
         };
         let mut found: Vec<Form> = Vec::new();
         for form in html.select(&form) {
@@ -158,6 +164,14 @@ impl Page {
         }
         ensure!(found.len() == 1, "{} has {} buttons \"{words}\": {}", self.path, found.len(), self.text());
         Ok(found.remove(0))
+    }
+
+    /// The one form that goes to an address.
+    pub fn form_to(&self, action: &str) -> anyhow::Result<Form> {
+        let mut forms = self.forms()?;
+        forms.retain(|form| form.action == action);
+        ensure!(forms.len() == 1, "{} has {} forms to {action}: {}", self.path, forms.len(), self.text());
+        Ok(forms.remove(0))
     }
 
     /// The one form with a button that begins with these words.
@@ -171,6 +185,12 @@ impl Page {
 
 fn parse(selector: &str) -> anyhow::Result<Selector> {
     Selector::parse(selector).map_err(|error| anyhow::anyhow!("{selector}: {error}"))
+}
+
+/// How a form is sent, or by a button that says otherwise.
+fn method(form: ElementRef<'_>, button: Option<ElementRef<'_>>) -> Method {
+    let said = button.and_then(|button| button.attr("formmethod")).or(form.attr("method"));
+    if said.is_some_and(|said| said.eq_ignore_ascii_case("post")) { Method::POST } else { Method::GET }
 }
 
 fn words(element: ElementRef<'_>) -> String {

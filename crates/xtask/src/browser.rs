@@ -169,6 +169,8 @@ impl Browser {
             " " => (32, " "),
             "ArrowDown" => (40, ""),
             "ArrowUp" => (38, ""),
+            "ArrowLeft" => (37, ""),
+            "ArrowRight" => (39, ""),
             other => (0, other),
         };
         for kind in ["keyDown", "keyUp"] {

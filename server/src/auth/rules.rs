@@ -104,6 +104,7 @@ const PAGES: &[(&str, &str, Need)] = &[
     ("POST", "/rollouts/{id}/cancel", Operator(Rollout)),
     ("GET", "/rollouts/{id}/undo", Operator(Rollout)),
     ("POST", "/rollouts/{id}/undo", Operator(Rollout)),
+    ("GET", "/rollouts/{id}/{hand}", Operator(Rollout)),
     ("POST", "/rollouts/{id}/{hand}", Operator(Rollout)),
     ("GET", "/tasks", User),
     ("GET", "/tasks/{id}", User),

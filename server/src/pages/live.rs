@@ -13,12 +13,19 @@ pub struct Part {
     pub element: String,
     /// Differs where its content differs. Ages do not count: the page goes on counting them itself.
     pub fingerprint: u64,
+    /// The id of the element around it, which is sent where its parts come, go or change places; empty for the region.
+    pub within: &'static str,
 }
 
 impl Part {
     /// A part that shows `content` in the element of this id.
     pub fn new(element: impl Into<String>, content: &impl Hash) -> Self {
-        Self { element: element.into(), fingerprint: fingerprint(content) }
+        Self { element: element.into(), fingerprint: fingerprint(content), within: "" }
+    }
+
+    /// The same, in an element that [`LiveView::render_around`] can render.
+    pub fn within(self, element: &'static str) -> Self {
+        Self { within: element, ..self }
     }
 }
 
@@ -35,6 +42,11 @@ pub trait LiveView: Send {
 
     /// One part, by its place among [`LiveView::parts`], as HTML.
     fn render_part(&self, place: usize, now: Timestamp) -> askama::Result<String>;
+
+    /// An element that parts are [`Part::within`], with all of them, as HTML.
+    fn render_around(&self, _element: &str, now: Timestamp) -> askama::Result<String> {
+        self.render_region(now)
+    }
 
     /// The machines whose own news changes the page, besides what it is about.
     fn follows(&self) -> &[MachineId] {
@@ -112,20 +124,56 @@ pub fn cursor(parts: &[Part]) -> String {
 /// empty where nothing changed. `None` for `old` means that nobody knows what the page shows.
 pub fn difference(old: Option<&[Part]>, view: &dyn LiveView, now: Timestamp) -> askama::Result<String> {
     let parts = view.parts();
-    let same_order = |old: &[Part]| old.iter().zip(&parts).all(|(old, new)| old.element == new.element);
-    let Some(old) = old.filter(|old| same_order(old)) else { return whole(view, now) };
-    let grows_in = match view.grows_in() {
-        Some(element) if parts.len() > old.len() => element,
-        _ if parts.len() != old.len() => return whole(view, now),
-        Some(_) | None => "",
-    };
-    let mut html = String::new();
-    for (place, part) in parts.iter().enumerate() {
-        match old.get(place) {
-            Some(old) if old.fingerprint == part.fingerprint => {}
-            Some(_) => html.push_str(&partial(&part.element, "outerMorph", &view.render_part(place, now)?)),
-            None => html.push_str(&partial(grows_in, "beforeend", &view.render_part(place, now)?)),
+    let Some(old) = old else { return whole(view, now) };
+    if let Some(element) = view.grows_in().filter(|_| parts.len() > old.len() && has_same_order(old, &parts)) {
+        return grown(old, &parts, element, view, now);
+    }
+    let (before, after) = (groups(old), groups(&parts));
+    let is_same = before.len() == after.len() && before.iter().zip(&after).all(|(b, a)| b[0].within == a[0].within);
+    let moved = |(before, after): (&&[Part], &&[Part])| before.len() != after.len() || !has_same_order(before, after);
+    let has_moved = |pair: (&&[Part], &&[Part])| pair.0[0].within.is_empty() && moved(pair);
+    if !is_same || before.iter().zip(&after).any(has_moved) {
+        return whole(view, now);
+    }
+    let (mut html, mut place) = (String::new(), 0);
+    for (before, after) in before.iter().zip(&after) {
+        if moved((before, after)) {
+            let element = after[0].within;
+            html.push_str(&partial(element, "outerMorph", &view.render_around(element, now)?));
+        } else {
+            html.push_str(&changed(before, after, place, view, now)?);
         }
+        place += after.len();
+    }
+    Ok(html)
+}
+
+/// The parts, those that follow each other within one element together.
+fn groups(parts: &[Part]) -> Vec<&[Part]> {
+    parts.chunk_by(|one, next| one.within == next.within).collect()
+}
+
+/// True where each part stands where it stood, as far as both go.
+fn has_same_order(old: &[Part], new: &[Part]) -> bool {
+    old.iter().zip(new).all(|(old, new)| old.element == new.element)
+}
+
+/// The parts that differ; the first of them is at `place` of the view.
+fn changed(old: &[Part], new: &[Part], place: usize, view: &dyn LiveView, now: Timestamp) -> askama::Result<String> {
+    let mut html = String::new();
+    for (at, (old, new)) in old.iter().zip(new).enumerate() {
+        if old.fingerprint != new.fingerprint {
+            html.push_str(&partial(&new.element, "outerMorph", &view.render_part(place + at, now)?));
+        }
+    }
+    Ok(html)
+}
+
+/// The parts that differ, and the new ones at the end of `element`.
+fn grown(old: &[Part], new: &[Part], element: &str, view: &dyn LiveView, now: Timestamp) -> askama::Result<String> {
+    let mut html = changed(old, new, 0, view, now)?;
+    for place in old.len()..new.len() {
+        html.push_str(&partial(element, "beforeend", &view.render_part(place, now)?));
     }
     Ok(html)
 }
@@ -187,6 +235,40 @@ mod tests {
         assert_eq!(sent("ab", "abc", true), added);
         assert_eq!(sent("Ab", "abc", true).matches("<hx-partial").count(), 2);
         assert!(sent("abc", "bc", true).contains("#letters"), "what goes away needs the whole");
+    }
+
+    /// A heading, and letters in a list of their own.
+    struct Listed(&'static str);
+
+    impl LiveView for Listed {
+        fn region(&self) -> &'static str {
+            "page"
+        }
+        fn parts(&self) -> Vec<Part> {
+            let letters = self.0.chars().map(|letter| letter.to_lowercase().to_string());
+            let letters = letters.zip(self.0.chars()).map(|(id, letter)| Part::new(id, &letter).within("list"));
+            std::iter::once(Part::new("head", &self.0.len())).chain(letters).collect()
+        }
+        fn render_region(&self, _: Timestamp) -> askama::Result<String> {
+            Ok("all".to_owned())
+        }
+        fn render_part(&self, place: usize, _: Timestamp) -> askama::Result<String> {
+            Ok(place.checked_sub(1).map_or("head".to_owned(), |at| self.0[at..=at].to_owned()))
+        }
+        fn render_around(&self, element: &str, _: Timestamp) -> askama::Result<String> {
+            Ok(format!("{element} of {}", self.0))
+        }
+    }
+
+    #[test]
+    fn where_parts_change_places_only_the_element_around_them_is_sent() {
+        let sent = |old, new| difference(Some(&Listed(old).parts()), &Listed(new), Timestamp(0)).unwrap();
+        let part = |id, html| format!("<hx-partial hx-target=\"#{id}\" hx-swap=\"outerMorph\">{html}</hx-partial>");
+        assert_eq!(sent("abc", "abc"), "");
+        assert_eq!(sent("abc", "aBc"), part("b", "B"));
+        assert_eq!(sent("abc", "acb"), part("list", "list of acb"));
+        assert_eq!(sent("abc", "ab"), part("head", "head") + &part("list", "list of ab"));
+        assert_eq!(sent("", "a"), part("page", "all"), "the list itself is new");
     }
 
     #[test]

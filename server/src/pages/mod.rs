@@ -88,15 +88,29 @@ pub fn error_page(status: StatusCode, message: &str) -> Response {
     (status, Html(page.render().unwrap_or_default())).into_response()
 }
 
+/// A question before something is done: shown as a page, or over the page that asks where scripts run.
 #[derive(Template, askama_web::WebTemplate)]
 #[template(path = "confirm.html")]
 struct ConfirmPage {
     shell: Shell,
+    /// What will happen, and to how many.
     consequence: String,
     action: String,
+    /// What is sent with it.
+    fields: Vec<(&'static str, String)>,
     button: String,
+    weight: Weight,
     back: String,
     reason: Reason,
+}
+
+/// How a question's button looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// It ends something, or takes it away.
+    Grave,
+    /// It does not.
+    Plain,
 }
 
 /// Whether a question asks why, too.
@@ -106,6 +120,8 @@ enum Reason {
     NotAsked,
     /// It does, and takes none for an answer.
     Asked,
+    /// It does, and takes no empty answer.
+    Demanded,
 }
 
 /// The text as a sentence: with a capital letter and a full stop. Empty stays empty.

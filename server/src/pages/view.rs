@@ -212,6 +212,7 @@ enum Relation {
     Ago,
     For,
     Until,
+    About,
 }
 
 /// A moment in relation to now. Displays as a `<time>` that goes on ticking where scripts run.
@@ -237,6 +238,11 @@ pub fn until(deadline: &Timestamp, now: &Timestamp) -> Moment {
     Moment { at: *deadline, now: *now, relation: Relation::Until }
 }
 
+/// `about 3 min left`, or that it is about to be.
+pub fn about(end: &Timestamp, now: &Timestamp) -> Moment {
+    Moment { at: *end, now: *now, relation: Relation::About }
+}
+
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let passed = self.now.since(self.at);
@@ -245,6 +251,8 @@ impl fmt::Display for Moment {
             Relation::For => ("for", span(passed)),
             Relation::Until if self.at > self.now => ("until", format!("{} left", span(self.at.since(self.now)))),
             Relation::Until => ("until", "overdue".to_owned()),
+            Relation::About if self.at > self.now => ("about", format!("about {} left", span(self.at.since(self.now)))),
+            Relation::About => ("about", "almost done".to_owned()),
         };
         let at = self.at.rfc3339();
         write!(f, "<time datetime=\"{at}\" title=\"{at}\" data-ago=\"{relation}\">{text}</time>")

@@ -156,6 +156,34 @@ impl Hindrance {
         }
     }
 
+    /// True where its turn comes as the rollout goes on, and nothing lies in the machine itself.
+    pub fn is_turn(&self) -> bool {
+        match self {
+            Self::CallUnderWay
+            | Self::WaveClosed { .. }
+            | Self::Soaking { .. }
+            | Self::FirstSoaks { .. }
+            | Self::AwaitsPerson { .. }
+            | Self::OneFirst
+            | Self::CapFull { .. }
+            | Self::TransfersFull { .. }
+            | Self::RoleFull { .. } => true,
+            Self::Withdrawn
+            | Self::Cloned { .. }
+            | Self::Held(_)
+            | Self::FailedBefore { .. }
+            | Self::VersionHeld { .. }
+            | Self::NoRoom { .. }
+            | Self::Elsewhere { .. }
+            | Self::Offline { .. }
+            | Self::Resting { .. }
+            | Self::Closed(_)
+            | Self::Cancelled
+            | Self::Scheduled { .. }
+            | Self::Stopped { .. } => false,
+        }
+    }
+
     /// The word on the wire.
     pub fn code(&self) -> &'static str {
         match self {

@@ -101,7 +101,8 @@ pub async fn rollout_choice(app: &App, space: SpaceId, request: &RolloutRequest)
     Ok(choice(&draw_up(app, &mut conn, space, request).await?, request.start_at))
 }
 
-async fn pace(conn: &mut Connection) -> Result<Option<Pace>, DbError> {
+/// How long upgrades took here; `None` where none was measured.
+pub async fn pace(conn: &mut Connection) -> Result<Option<Pace>, DbError> {
     Ok(Pace::of(&rollout_durations(conn, MEASURED_MAX).await?))
 }
 

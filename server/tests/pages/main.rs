@@ -12,6 +12,7 @@ mod machine_page;
 mod new_rollout;
 mod pages;
 mod people;
+mod questions;
 mod registration;
 mod seed;
 mod selected;

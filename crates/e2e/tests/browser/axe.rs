@@ -44,6 +44,20 @@ async fn no_page_keeps_anybody_out_in_the_light_and_in_the_dark_nor_is_wider_tha
         browser.open(&format!("{url}{path}"), "document.querySelector('main')").await?;
         look(&mut browser, &axe, name, &mut wrong).await?;
     }
+    // What is there only after a button was pressed.
+    browser.open(&format!("{url}/registration-keys"), "document.querySelector('[name=environment]')").await?;
+    browser.click("[name=environment]").await?;
+    browser.click("main form button.next").await?;
+    browser.wait("document.querySelector('#command')").await?;
+    look(&mut browser, &axe, "registration-key-made", &mut wrong).await?;
+    browser.open(&format!("{url}/registration-keys/RegistrationKeys-1"), "document.querySelector('main h1')").await?;
+    look(&mut browser, &axe, "registration-key", &mut wrong).await?;
+    let rollout = room.pages().iter().find(|(name, _)| name == "rollout").map(|(_, path)| path.as_str());
+    let rollout = format!("{url}{}", rollout.unwrap_or_default());
+    browser.open(&rollout, "document.querySelector('button[formaction$=\"/resume\"]')").await?;
+    browser.click("button[formaction$='/resume']").await?;
+    browser.wait("document.querySelector('dialog[open]')").await?;
+    look(&mut browser, &axe, "question-over-a-page", &mut wrong).await?;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     browser.close().await
 }

@@ -23,8 +23,19 @@ async fn a_rollout_that_its_brake_stopped_says_why_and_goes_on_when_a_person_res
     browser
         .wait("[...document.querySelectorAll('#rollout-hands button')].some(b => b.innerText.includes('Resume'))")
         .await?;
-    browser.type_into("#why", "one is a strange machine").await?;
+    browser.evaluate("window.mark = 1").await?;
     browser.click("button[formaction$='/resume']").await?;
+    browser.wait("document.querySelector('dialog[open] #why') === document.activeElement").await?;
+    let question = browser.evaluate("document.querySelector('dialog').innerText").await?;
+    let says = question.as_str().is_some_and(|text| text.contains("1 machine") && text.contains("no longer counts"));
+    assert!(says, "what will happen, and to how many: {question}");
+    browser.press("Escape").await?;
+    browser.wait("!document.querySelector('dialog') && document.activeElement.innerText.includes('Resume')").await?;
+    assert_eq!(browser.evaluate("window.mark").await?, 1, "it is still the same page");
+    browser.click("button[formaction$='/resume']").await?;
+    browser.wait("document.querySelector('dialog[open] #why')").await?;
+    browser.type_into("#why", "one is a strange machine").await?;
+    browser.press("Enter").await?;
     browser.wait(&format!("{fell} === 2 && document.body.innerText.includes('0 of 2 upgraded')")).await?;
     let told = browser.evaluate("document.querySelector('main').innerText").await?;
     assert!(told.as_str().is_some_and(|text| text.contains("one is a strange machine")), "who and why: {told}");

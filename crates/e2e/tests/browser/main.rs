@@ -5,6 +5,7 @@ mod axe;
 mod brake;
 mod many;
 mod person;
+mod small;
 mod together;
 mod upgrade;
 

@@ -57,12 +57,12 @@ async fn a_keyboard_on_a_phone_upgrades_a_desk_sees_it_undoes_it_and_both_live_t
     desk.click("td a[href^='/rollouts/']").await?;
     desk.wait("document.querySelector('button[formaction$=\"/undo\"]')").await?;
     desk.click("button[formaction$='/undo']").await?;
-    desk.wait("location.pathname.endsWith('/undo')").await?;
-    let question = desk.evaluate("document.querySelector('main').innerText").await?;
+    desk.wait("document.querySelector('dialog[open]')").await?;
+    let question = desk.evaluate("document.querySelector('dialog').innerText").await?;
     assert!(question.as_str().is_some_and(|text| text.contains("1 machine") && text.contains(&from)), "{question}");
     phone.open(&environments, &runs(&to)).await?;
     phone.evaluate("window.mark = 1").await?;
-    desk.click("main button.grave").await?;
+    desk.click("dialog button.grave").await?;
     desk.wait("document.querySelector('.truth')?.innerText.includes('1 of 1')").await?;
     phone.wait(&format!("{} && document.body.innerText.includes('upgrade available')", runs(&from))).await?;
 

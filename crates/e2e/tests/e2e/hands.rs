@@ -30,11 +30,14 @@ impl<'a> Hands<'a> {
         self.visitor.page(&format!("/rollouts/{}", self.rollout.id)).await
     }
 
-    /// Presses the one button that begins with these words, saying why.
+    /// Presses the one button that begins with these words, reads what that would do, and says yes and why.
     async fn press(&mut self, words: &str) -> anyhow::Result<Page> {
         let form = self.page().await?.button(words)?;
-        let why = why(words);
-        self.visitor.submit(&form, &[("why", &why)]).await
+        let question = self.visitor.submit(&form, &[]).await?;
+        let asked = question.text_of("[data-question] p")?;
+        anyhow::ensure!(asked.contains("machine") || asked.contains(" is "), "it does not say what happens: {asked}");
+        let yes = question.form_to(&form.action)?;
+        self.visitor.submit(&yes, &[("why", &why(words))]).await
     }
 
     /// Waits until the rollout is as wished.
@@ -219,7 +222,7 @@ async fn an_upgrade_is_undone_by_the_buttons_of_its_page() -> anyhow::Result<()>
     let mut hands = Hands::on(&world, json!({})).await?;
     world.upgraded(&hands.rollout, &[&machine]).await?;
     let button = hands.page().await?.button("Undo on 1 machine")?;
-    let ask = hands.visitor.page(&button.action).await?;
+    let ask = hands.visitor.submit(&button, &[]).await?;
     hands.visitor.submit(&ask.button("Undo on 1 machine")?, &[("why", "it leaks")]).await?;
     let undo = world.api.rollout_get("Rollouts-2").await?;
     let over = world.over(&undo).await?;

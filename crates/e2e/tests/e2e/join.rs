@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use e2e::{Form, LIMIT, Visitor, World};
+use reqwest::Method;
 use xtask::{Machine, wait_for};
 
 /// Makes a key for one machine on the portal's page, and gives back the arguments of the command that it shows.
@@ -11,7 +12,12 @@ async fn command(world: &World) -> anyhow::Result<Vec<String>> {
     let fields = [("environment", world.environment.as_str()), ("roles", "web"), ("machines", "1"), ("server", &url)];
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let action = "/registration-keys".to_owned();
-    let form = Form { action, fields: fields.into_iter().map(own).collect(), words: "Make key".to_owned() };
+    let form = Form {
+        method: Method::POST,
+        action,
+        fields: fields.into_iter().map(own).collect(),
+        words: "Make key".to_owned(),
+    };
     let page = visitor.submit(&form, &[]).await?;
     let command = page.text_of("#command").context("no command")?;
     let mut words = command.split_whitespace().map(str::to_owned);

@@ -19,7 +19,7 @@ use crate::ids::{EnvironmentId, SpaceId};
 use crate::model::{Environment, NewEnvironment};
 use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
-use crate::pages::{ConfirmPage, PageError, Reason, sentence};
+use crate::pages::{ConfirmPage, PageError, Reason, Weight, sentence};
 use crate::rollout::automatic::UpgradePolicy;
 use crate::rollout::calendar::{Calendar, Closed, WINDOWS_MAX, WindowSpec};
 use crate::rollout::care::{Cares, NewCare};
@@ -241,6 +241,8 @@ async fn ask_delete(
                       when no machine belongs to it any more."
             .to_owned(),
         action: format!("/environments/{id}/delete"),
+        fields: Vec::new(),
+        weight: Weight::Grave,
         button: format!("Delete {}", environment.name),
         back: format!("/environments/{id}/edit"),
         reason: Reason::NotAsked,

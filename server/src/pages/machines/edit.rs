@@ -20,7 +20,7 @@ use crate::model::{Environment, Machine, NewMachine};
 use crate::pages::form::{Body, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::tasks::refused;
-use crate::pages::{ConfirmPage, PageError, Reason, sentence};
+use crate::pages::{ConfirmPage, PageError, Reason, Weight, sentence};
 use crate::rollout::create::Selection;
 use crate::roster::{machine_change, machine_remove};
 use crate::tasks::task_create_health;
@@ -101,6 +101,8 @@ async fn ask_delete(user: PageUser, State(app): State<App>, Id(id): Id<MachineId
                       its Tentacle goes on running, and it can be added again."
                 .to_owned(),
         action: format!("/machines/{id}/delete"),
+        fields: Vec::new(),
+        weight: Weight::Grave,
         button: format!("Delete {}", machine.name),
         back: format!("/machines/{id}"),
         reason: Reason::NotAsked,

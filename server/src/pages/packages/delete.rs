@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::feed::package_remove;
 use crate::ids::SpaceId;
 use crate::pages::shell::{Section, Shell};
-use crate::pages::{ConfirmPage, PageError, Reason};
+use crate::pages::{ConfirmPage, PageError, Reason, Weight};
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/packages/{name}/{version}/delete", get(ask).post(delete))
@@ -40,6 +40,8 @@ async fn ask(
                       are under way have their own copy, and it can be uploaded again."
                 .to_owned(),
         action: format!("/packages/{}/{}/delete", found.package_id, found.version),
+        fields: Vec::new(),
+        weight: Weight::Grave,
         button: format!("Delete {name}"),
         back: "/packages".to_owned(),
         reason: Reason::NotAsked,

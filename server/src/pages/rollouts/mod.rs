@@ -1,6 +1,8 @@
 //! Rollouts: the list, one with its machines, and the wish to cancel it.
 
+mod ask;
 mod draft;
+mod eta;
 mod live;
 mod new;
 pub mod view;
@@ -11,16 +13,16 @@ use askama_web::WebTemplate;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Redirect;
-use axum::routing::{get, post};
+use axum::routing::get;
 
 use self::view::{Loaded, RolloutView, RolloutsView, RowHand, rollout_view, rollouts_view};
 use self::waves::WaveState;
-use super::form::{Address, Body, Id};
+use super::form::{Address, Body, Fields, Id};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::upgrade::refused;
 use super::view::{self as words, Status};
-use super::{ConfirmPage, PageError, Reason, sentence};
+use super::{ConfirmPage, PageError, Reason, Weight, sentence};
 use crate::app::App;
 use crate::auth::{PageUser, may};
 use crate::clock::Timestamp;
@@ -39,7 +41,8 @@ use crate::rollout::hands::{Hand, Who, rollout_cancel, rollout_hand};
 use crate::rollout::hindrance::Hindrance;
 use crate::rollout::look::hindered;
 use crate::rollout::plan::awaits_proof;
-use crate::rollout::state::Rollout;
+use crate::rollout::preview::pace;
+use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine};
 use crate::rollout::undo::{Undo, rollout_undo, rollout_undo_ask};
 use crate::sequel::may_have_sequel;
 
@@ -54,7 +57,7 @@ pub fn router() -> Router<App> {
         .route("/rollouts/{id}", get(show))
         .route("/rollouts/{id}/cancel", get(ask_cancel).post(cancel))
         .route("/rollouts/{id}/undo", get(ask_undo).post(undo))
-        .route("/rollouts/{id}/{hand}", post(hand))
+        .route("/rollouts/{id}/{hand}", get(ask::ask).post(hand))
 }
 
 #[derive(Template, WebTemplate)]
@@ -124,6 +127,9 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
         Hindrance::FirstSoaks { until } => Some((rollout.open_wave, *until)),
         _ => None,
     });
+    let has_turn = |machine: &RolloutMachine| hindered.get(&machine.machine).is_some_and(Hindrance::is_turn);
+    let waits = |machine: &RolloutMachine| machine.phase.kind() == PhaseKind::Waiting && has_turn(machine);
+    let eta = eta::eta(&rollout, waits, pace(&mut conn).await?);
     let why = hindered.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect();
     let selection = scope_get(&mut conn, id).await?.map(|scope| scope.selection);
     let awaits_proof = awaits_proof(&rollout, app.now());
@@ -134,8 +140,19 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     let events = event_list(&mut conn, id).await?;
     let undone_by = rollout_undo_of(&mut conn, id).await?;
     let waits_for_hour = waits_for_hour(&mut conn, &rollout, app.now()).await?;
-    let loaded =
-        Loaded { rollout, facts, why, held_for, events, undone_by, waits_for_hour, soaks, awaits_proof, selection };
+    let loaded = Loaded {
+        rollout,
+        facts,
+        why,
+        held_for,
+        events,
+        undone_by,
+        waits_for_hour,
+        soaks,
+        awaits_proof,
+        selection,
+        eta,
+    };
     let places = environments_of_rollout(&mut conn, id).await?;
     let mut view = rollout_view(&loaded, all);
     if !may::post_in("/rollouts/{id}/{hand}", &places) {
@@ -149,16 +166,11 @@ async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError>
     rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))
 }
 
-/// A hand of a person, from one of the page's forms.
-async fn hand(
-    user: PageUser,
-    State(app): State<App>,
-    Path((id, word)): Path<(String, String)>,
-    Body(fields): Body,
-) -> Result<Redirect, PageError> {
+/// Which rollout, and what is to be done with it.
+fn read_hand(id: &str, word: &str, fields: &Fields) -> Result<(RolloutId, Hand), ApiError> {
     let nothing = || ApiError::not_found("What this button does".to_owned());
     let id: RolloutId = id.parse().map_err(|_| nothing())?;
-    let hand = match word.as_str() {
+    let hand = match word {
         "start" => Hand::StartNow,
         "pause" => Hand::Pause,
         "resume" => Hand::Resume,
@@ -167,8 +179,19 @@ async fn hand(
         "skip" => Hand::Skip(fields.parsed("machine").next().ok_or_else(nothing)?),
         "release-wave" => Hand::ReleaseWave(fields.parsed("wave").next().ok_or_else(nothing)?),
         "release-version" => Hand::ReleaseVersion(fields.get("runtime").to_owned()),
-        _ => return Err(nothing().into()),
+        _ => return Err(nothing()),
     };
+    Ok((id, hand))
+}
+
+/// A hand of a person, once they said yes to the question.
+async fn hand(
+    user: PageUser,
+    State(app): State<App>,
+    Path((id, word)): Path<(String, String)>,
+    Body(fields): Body,
+) -> Result<Redirect, PageError> {
+    let (id, hand) = read_hand(&id, &word, &fields)?;
     let who = Who { name: &user.0.username, why: fields.get("why") };
     rollout_hand(&app, SpaceId::DEFAULT, id, who, &hand).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{id}")))
@@ -192,6 +215,8 @@ async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId
             rollout.summary()
         ),
         action: format!("/rollouts/{id}/cancel"),
+        fields: Vec::new(),
+        weight: Weight::Grave,
         button: "Cancel rollout".to_owned(),
         back: format!("/rollouts/{id}"),
         reason: Reason::Asked,

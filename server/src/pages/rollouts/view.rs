@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::eta::Eta;
 use super::waves::{WaveRow, counted, rules, waves};
 use crate::clock::Timestamp;
 use crate::db::rollout_events::Event;
@@ -43,6 +44,8 @@ pub struct Loaded {
     pub awaits_proof: bool,
     /// Which machines it was made for.
     pub selection: Option<Selection>,
+    /// When it is about to be over.
+    pub eta: Option<Eta>,
 }
 
 /// What stands above the machines of a rollout.
@@ -94,9 +97,11 @@ pub struct Head {
     pub start_at: Option<Timestamp>,
     /// By what rules it goes about its machines; told on its own page alone.
     pub rules: Vec<String>,
+    /// When it is about to be over; told on its own page alone.
+    pub eta: Option<Eta>,
 }
 
-/// What people can do with it now. Sent alone, so that what somebody types into it stays.
+/// What people can do with it now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HandsView {
     /// The rollout.
@@ -235,7 +240,7 @@ pub struct RolloutView {
     pub head: Head,
     /// What people can do now.
     pub hands: HandsView,
-    /// Its waves; empty where there is but one.
+    /// Its waves, each with a cell for every machine.
     pub waves: Vec<WaveRow>,
     /// What people did, newest first.
     pub events: Vec<Event>,
@@ -283,6 +288,7 @@ fn head(rollout: &Rollout, facts: &HashMap<MachineId, Facts>, shown: usize) -> H
         shown,
         start_at: rollout.start_at.filter(|_| rollout.state == RolloutState::Scheduled),
         rules: Vec::new(),
+        eta: None,
     }
 }
 
@@ -361,6 +367,7 @@ pub fn rollout_view(loaded: &Loaded, all: bool) -> RolloutView {
         head: Head {
             undone_by: loaded.undone_by,
             rules: rules(rollout, loaded.selection.as_ref()),
+            eta: loaded.eta,
             ..head(rollout, &loaded.facts, shown)
         },
         hands: hands(loaded),
@@ -396,142 +403,5 @@ pub fn rollouts_view(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::SpaceId;
-    use crate::rollout::state::RolloutWave;
-    use crate::rollout::state::{Phase, WaitReason};
-    use crate::rollout::strategy::Strategy;
-
-    fn machine(number: i64, phase: Phase) -> RolloutMachine {
-        RolloutMachine {
-            machine: MachineId(number),
-            name: format!("web-{number}"),
-            position: number,
-            phase,
-            since: Timestamp(0),
-            deadline: None,
-            attempt: 1,
-            from: Some(contract::Version::release(2026, 4, 0)),
-            previous: None,
-            back: None,
-            tried_at: None,
-            was_away: false,
-            wave: 0,
-            forgiven_at: None,
-            revision: 0,
-        }
-    }
-
-    fn rollout(state: RolloutState, phases: Vec<Phase>) -> Loaded {
-        let rollout = Rollout {
-            id: RolloutId(1),
-            space: SpaceId::DEFAULT,
-            task: TaskId(1),
-            target: contract::Version::release(2026, 4, 1),
-            undo_of: None,
-            strategy: Strategy::plain(10, 2),
-            waves: vec![RolloutWave::only()],
-            open_wave: 0,
-            start_at: None,
-            max_in_flight: 10,
-            failure_budget: 2,
-            created_by: "admin".into(),
-            created_at: Timestamp(0),
-            state,
-            state_reason: "1 of 2 failures allowed".into(),
-            cancel_requested_at: None,
-            completed_at: None,
-            revision: 0,
-            machines: phases.into_iter().zip(1..).map(|(phase, number)| machine(number, phase)).collect(),
-        };
-        Loaded {
-            rollout,
-            facts: HashMap::new(),
-            why: HashMap::new(),
-            held_for: Vec::new(),
-            events: Vec::new(),
-            undone_by: None,
-            waits_for_hour: false,
-            soaks: None,
-            awaits_proof: false,
-            selection: Some(Selection::All),
-        }
-    }
-
-    #[test]
-    fn failures_come_first_and_what_is_in_flight_second() {
-        let phases = vec![
-            Phase::Upgraded,
-            Phase::Waiting(WaitReason::Turn),
-            Phase::Checking,
-            Phase::FellBack { reason: "it crashed\nat line 1".into() },
-            Phase::Cancelled,
-        ];
-        let view = rollout_view(&rollout(RolloutState::Running, phases), false);
-        let order: Vec<PhaseKind> = view.rows.iter().map(|row| row.kind).collect();
-        use PhaseKind as K;
-        assert_eq!(order, [K::FellBack, K::Checking, K::Waiting, K::Upgraded, K::Cancelled]);
-        assert!(view.rows[0].is_long() && !view.rows[2].is_long());
-        assert_eq!((view.head.failures, view.head.in_flight), (1, 1));
-        let sentence = "1 of 5 upgraded, 1 in progress, 1 waiting, 1 fell back, 1 cancelled.";
-        assert_eq!(view.head.sentence, sentence);
-        assert_eq!(view.head.reason, "1 of 2 failures allowed.");
-    }
-
-    #[test]
-    fn a_rollout_that_leaves_machines_waiting_does_not_just_say_completed() {
-        let offline = Phase::Waiting(WaitReason::Offline { reason: "no route".into() });
-        let rollout = rollout(RolloutState::Completed, vec![Phase::Upgraded, offline]);
-        let view = rollout_view(&rollout, false);
-        assert!(
-            view.head
-                .sentence
-                .starts_with("1 of 2 upgraded, 1 waiting. Those that wait cannot begin now; each says why")
-        );
-    }
-
-    #[test]
-    fn failures_that_a_person_forgave_do_not_count() {
-        let failed = || Phase::Failed { reason: "disk full".into() };
-        let mut loaded = rollout(RolloutState::Running, vec![failed(), failed(), Phase::Upgraded]);
-        loaded.rollout.waves =
-            vec![RolloutWave { failure_budget: Some(2), ..RolloutWave::only() }, RolloutWave::only()];
-        loaded.rollout.machines[0].forgiven_at = Some(Timestamp(1));
-        loaded.soaks = Some((0, Timestamp(9)));
-        let view = rollout_view(&loaded, false);
-        assert_eq!((view.head.failures, view.head.forgiven), (1, 1));
-        assert_eq!((view.waves[0].failed, view.waves[0].budget), (2, Some((1, 2))));
-        assert_eq!((view.waves[0].soaks_until, view.waves[1].soaks_until), (Some(Timestamp(9)), None));
-    }
-
-    #[test]
-    fn a_page_tells_the_rules_that_no_number_tells() {
-        let mut loaded = rollout(RolloutState::Running, vec![Phase::Upgraded]);
-        loaded.rollout.strategy.max_percent_of_role = Some(20);
-        loaded.rollout.strategy.max_transfers = Some(1);
-        loaded.rollout.strategy.ignore_windows = Some("a hole in the old version".into());
-        let rules = rollout_view(&loaded, false).head.rules;
-        assert_eq!(
-            rules,
-            [
-                "Maintenance windows and freezes are ignored: a hole in the old version",
-                "At most 20 % of a role in an environment at once",
-                "At most 1 machine sent the package at once",
-                "Offline machines are waited for 7 days",
-                "Machines that come late join the last wave",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_large_rollout_shows_what_is_urgent_and_counts_the_rest() {
-        let mut phases = vec![Phase::Upgraded; 2_999];
-        phases.push(Phase::Failed { reason: "disk full".into() });
-        let rollout = rollout(RolloutState::Paused, phases);
-        let view = rollout_view(&rollout, false);
-        assert_eq!((view.rows.len(), view.head.total, view.head.shown), (ROWS_MAX, 3_000, ROWS_MAX));
-        assert_eq!(view.rows[0].kind, PhaseKind::Failed);
-        assert_eq!(rollout_view(&rollout, true).rows.len(), 3_000);
-    }
-}
+#[path = "view_tests.rs"]
+pub(super) mod tests;

@@ -1,7 +1,9 @@
 //! The waves of a rollout, and by what rules it goes about its machines, as its page shows them. Pure.
 
 use crate::clock::Timestamp;
-use crate::pages::view as words;
+use crate::ids::MachineId;
+use crate::pages::sentence;
+use crate::pages::view::{self as words, Mark, Status};
 use crate::rollout::absent::{LateArrivals, Offline};
 use crate::rollout::create::Selection;
 use crate::rollout::state::{PhaseKind, Rollout, RolloutMachine, RolloutWave};
@@ -32,7 +34,61 @@ pub struct WaveRow {
     pub soaks_until: Option<Timestamp>,
     /// A person must release it, and nobody has.
     pub needs_person: bool,
+    /// It is the only one, and has no name of its own.
+    pub is_only: bool,
+    /// Its machines, in their order.
+    pub cells: Vec<Cell>,
+    /// Machines that have no cell, because there are too many.
+    pub undrawn: usize,
 }
+
+impl WaveRow {
+    /// The id of the element that holds what is told of it, without its cells.
+    pub fn element(&self) -> String {
+        format!("wave-{}", self.number)
+    }
+
+    /// All that is told of it but its cells.
+    pub fn told(&self) -> impl std::hash::Hash + '_ {
+        let counts = (self.total, self.upgraded, self.in_flight, self.failed, self.budget);
+        (&self.title, counts, self.state, &self.soak, self.soaks_until, self.needs_person)
+    }
+}
+
+/// One machine in the picture of a wave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cell {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its name, its phase in a word, and why it stands so.
+    pub words: String,
+    /// Shape and colour.
+    pub mark: Mark,
+    /// Since when it stands so.
+    pub since: Timestamp,
+    /// When its phase must be over.
+    pub deadline: Option<Timestamp>,
+}
+
+impl Cell {
+    fn of(machine: &RolloutMachine) -> Self {
+        let status = Status::from(machine.phase.kind());
+        let why: String = sentence(&machine.phase.reason()).chars().take(WHY_MAX).collect();
+        let words = format!("{}: {}. {why}", machine.name, status.word).trim_end().to_owned();
+        Self { machine: machine.machine, words, mark: status.mark, since: machine.since, deadline: machine.deadline }
+    }
+
+    /// The id of its element.
+    pub fn element(&self) -> String {
+        format!("cell-{}", self.machine.0)
+    }
+}
+
+/// Machines of a rollout that are drawn as cells; the others are counted.
+const CELLS_MAX: usize = 5_000;
+
+/// Longest reason in a cell, in characters. The whole stands in the table and on the machine's page.
+const WHY_MAX: usize = 160;
 
 /// Where a wave stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,7 +140,7 @@ pub(super) fn rules(rollout: &Rollout, selection: Option<&Selection>) -> Vec<Str
     rules
 }
 
-/// The waves of a rollout; none where there is but one. `soaks` is the one that soaks, from 0, and until when.
+/// The waves of a rollout. `soaks` is the one that soaks, from 0, and until when.
 pub(super) fn waves(rollout: &Rollout, soaks: Option<(usize, Timestamp)>) -> Vec<WaveRow> {
     let row = |(at, wave): (usize, &RolloutWave)| {
         let of = |wanted: &dyn Fn(PhaseKind) -> bool| {
@@ -108,9 +164,21 @@ pub(super) fn waves(rollout: &Rollout, soaks: Option<(usize, Timestamp)>) -> Vec
             soaks_until: soaks.filter(|(of, _)| *of == at).map(|(_, until)| until),
             soak: if wave.soak.is_zero() || at + 1 == rollout.waves.len() { String::new() } else { span(wave.soak) },
             needs_person: wave.approval == Approval::Person && wave.released_at.is_none() && state == WaveState::Closed,
+            is_only: rollout.waves.len() < 2,
+            cells: Vec::new(),
+            undrawn: 0,
         }
     };
-    if rollout.waves.len() < 2 { Vec::new() } else { rollout.waves.iter().enumerate().map(row).collect() }
+    let mut waves: Vec<WaveRow> = rollout.waves.iter().enumerate().map(row).collect();
+    for (drawn, machine) in rollout.machines.iter().enumerate() {
+        let Some(wave) = waves.get_mut(machine.wave) else { continue };
+        if drawn < CELLS_MAX {
+            wave.cells.push(Cell::of(machine));
+        } else {
+            wave.undrawn += 1;
+        }
+    }
+    waves
 }
 
 /// A length of time in its largest whole unit.

@@ -18,7 +18,7 @@ use super::form::{Address, Body, Fields, Id};
 use super::live::{LiveView as _, cursor};
 use super::shell::{Section, Shell};
 use super::view::{self as words, Status};
-use super::{ConfirmPage, PageError, Reason, sentence};
+use super::{ConfirmPage, PageError, Reason, Weight, sentence};
 use crate::app::App;
 use crate::auth::{PageUser, may};
 use crate::clock::Timestamp;
@@ -155,6 +155,8 @@ async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) 
             task.task.description
         ),
         action: format!("/tasks/{id}/cancel"),
+        fields: Vec::new(),
+        weight: Weight::Grave,
         button: "Cancel task".to_owned(),
         back: format!("/tasks/{id}"),
         reason: Reason::Asked,

@@ -219,7 +219,8 @@ impl LiveView for TaskView {
     fn parts(&self) -> Vec<Part> {
         let head = Part::new("task-head", &self.head);
         // A line that was written never changes: its number says it all.
-        let lines = self.lines.iter().map(|line| Part { element: format!("line-{}", line.number), fingerprint: 0 });
+        let lines =
+            self.lines.iter().map(|line| Part { element: format!("line-{}", line.number), fingerprint: 0, within: "" });
         std::iter::once(head).chain(lines).collect()
     }
 

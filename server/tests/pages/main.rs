@@ -17,4 +17,5 @@ mod registration;
 mod seed;
 mod selected;
 mod settings;
+mod states;
 mod stream;

@@ -48,6 +48,11 @@ impl WaveRow {
         format!("wave-{}", self.number)
     }
 
+    /// True where its cells are drawn small.
+    pub fn has_many(&self) -> bool {
+        self.cells.len() > CELLS_LARGE
+    }
+
     /// All that is told of it but its cells.
     pub fn told(&self) -> impl std::hash::Hash + '_ {
         let counts = (self.total, self.upgraded, self.in_flight, self.failed, self.budget);
@@ -86,6 +91,9 @@ impl Cell {
 
 /// Machines of a rollout that are drawn as cells; the others are counted.
 const CELLS_MAX: usize = 5_000;
+
+/// Machines of a wave up to which its cells are drawn large.
+const CELLS_LARGE: usize = 100;
 
 /// Longest reason in a cell, in characters. The whole stands in the table and on the machine's page.
 const WHY_MAX: usize = 160;

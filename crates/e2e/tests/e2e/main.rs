@@ -20,3 +20,4 @@ mod transfer;
 mod trust;
 mod undo;
 mod upgrade;
+mod uploads;

@@ -16,7 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::live::Live;
 use crate::monitor::Metrics;
-use crate::policy::MachinePolicy;
+use crate::policy::MachinePolicies;
 use crate::rollout::state::Deadlines;
 use crate::store::PackageStore;
 use crate::tentacle::Tentacles;
@@ -55,8 +55,8 @@ pub struct AppInner {
     pub rollout: Deadlines,
     /// How often each machine is asked how it is, as it was configured. Ask [`App::health_interval`] what holds.
     pub health_interval: Duration,
-    /// What people set of these.
-    pub policy: RwLock<MachinePolicy>,
+    /// What people set of these, by space.
+    pub policy: RwLock<MachinePolicies>,
     /// When the portal's identity came to this machine, as far as its file says.
     pub identity_since: Option<Timestamp>,
     /// Cancelled when the portal ends: loops and open streams end then.

@@ -1,7 +1,8 @@
 //! What needs a person, counted in the background, so that every page can say it without asking the database; and what the
 //! machines run, written down for each day. One loop for both: it takes no input, and looks again after news or a while.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -9,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::db::DbError;
 use crate::db::overview::{overview_asking, overview_cloned, overview_groups, overview_paused};
 use crate::db::samples::sample_put;
+use crate::db::spaces::space_ids;
+use crate::db::{Connection, DbError};
 use crate::ids::SpaceId;
 use crate::model::Health;
 
@@ -29,22 +31,23 @@ const DAYS_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 
-/// How many machines and rollouts need a person. As old as the last look.
-#[derive(Debug, Default)]
-pub struct Attention {
-    machines: AtomicUsize,
-    rollouts: AtomicUsize,
+/// How much of a space needs a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Machines that are not well, not reached, or answer as two.
+    pub machines: usize,
+    /// Rollouts that are paused, or ask a person.
+    pub rollouts: usize,
 }
 
-impl Attention {
-    /// Machines that are not well, not reached, or answer as two.
-    pub fn machines(&self) -> usize {
-        self.machines.load(Ordering::Relaxed)
-    }
+/// How much needs a person, by space. As old as the last look.
+#[derive(Debug, Default)]
+pub struct Attention(RwLock<HashMap<SpaceId, Needs>>);
 
-    /// Rollouts that are paused, or ask a person.
-    pub fn rollouts(&self) -> usize {
-        self.rollouts.load(Ordering::Relaxed)
+impl Attention {
+    /// How much of a space does.
+    pub fn of(&self, space: SpaceId) -> Needs {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&space).copied().unwrap_or_default()
     }
 }
 
@@ -79,27 +82,35 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Counts what needs a person.
+/// Counts what needs a person, in every space.
 pub async fn look(app: &App) -> Result<(), DbError> {
     let mut conn = app.db.read().await?;
-    let space = SpaceId::DEFAULT;
-    let groups = overview_groups(&mut conn, space).await?;
-    let unwell = groups
-        .iter()
-        .filter(|group| !group.is_disabled && matches!(group.health, Health::Unhealthy | Health::Unavailable));
-    let machines = unwell.map(|group| group.number).sum::<usize>() + overview_cloned(&mut conn, space).await?.len();
-    let rollouts = overview_paused(&mut conn, space).await?.len() + overview_asking(&mut conn, space).await?.len();
-    app.attention.machines.store(machines, Ordering::Relaxed);
-    app.attention.rollouts.store(rollouts, Ordering::Relaxed);
+    let mut found = HashMap::new();
+    for space in space_ids(&mut conn).await? {
+        found.insert(space, count(&mut conn, space).await?);
+    }
+    *app.attention.0.write().unwrap_or_else(PoisonError::into_inner) = found;
     Ok(())
 }
 
-/// Writes down what the machines run today.
+async fn count(conn: &mut Connection, space: SpaceId) -> Result<Needs, DbError> {
+    let groups = overview_groups(conn, space).await?;
+    let unwell = groups
+        .iter()
+        .filter(|group| !group.is_disabled && matches!(group.health, Health::Unhealthy | Health::Unavailable));
+    let machines = unwell.map(|group| group.number).sum::<usize>() + overview_cloned(conn, space).await?.len();
+    let rollouts = overview_paused(conn, space).await?.len() + overview_asking(conn, space).await?.len();
+    Ok(Needs { machines, rollouts })
+}
+
+/// Writes down what the machines of every space run today.
 pub async fn sample(app: &App) -> Result<(), DbError> {
     let now = app.now();
     let day = Timestamp(now.0 - now.0.rem_euclid(DAY_US));
     let mut tx = app.db.write().await?;
-    sample_put(&mut tx, SpaceId::DEFAULT, day, now.before(DAYS_KEPT)).await?;
+    for space in space_ids(&mut tx).await? {
+        sample_put(&mut tx, space, day, now.before(DAYS_KEPT)).await?;
+    }
     Ok(tx.commit().await?)
 }
 
@@ -143,8 +154,8 @@ mod tests {
 
     async fn counted(app: &App, machines: usize) {
         let limit = Instant::now() + LOOK_EVERY / 2;
-        while app.attention.machines() != machines {
-            assert!(Instant::now() < limit, "{} are counted, not {machines}", app.attention.machines());
+        while app.attention.of(SpaceId::DEFAULT).machines != machines {
+            assert!(Instant::now() < limit, "{:?} are counted, not {machines}", app.attention.of(SpaceId::DEFAULT));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -195,7 +195,7 @@ pub async fn package_remove(
 }
 
 /// Removes a file that lost a row. What fails here is swept at the next start.
-async fn remove_quietly(app: &App, sha256: &Sha256) {
+pub(crate) async fn remove_quietly(app: &App, sha256: &Sha256) {
     let removed = async {
         let mut tx = app.db.write().await?;
         app.store.remove_unreferenced(&mut tx, sha256, &app.bundle.digests()).await

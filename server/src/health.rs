@@ -1,7 +1,7 @@
 //! The light check of every machine, which keeps the facts fresh, and the confirmation of processes that nobody rolled
 //! out (a Tentacle installed by hand, or one whose rollout is over).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::clock::{Began, Timestamp};
-use crate::db::DbError;
 use crate::db::facts::facts_due;
-use crate::db::machines::machine_list;
-use crate::db::rollouts::rollout_machines_live;
-use crate::ids::{MachineId, SpaceId};
+use crate::db::machines::machine_some;
+use crate::db::rollouts::rollout_open;
+use crate::db::spaces::space_ids;
+use crate::db::{Connection, DbError};
+use crate::ids::MachineId;
 use crate::inventory::inventory_record;
 use crate::model::{Contact, Facts, Machine, Report};
 use crate::tentacle::Target;
@@ -65,25 +66,38 @@ struct Well {
     since: Timestamp,
 }
 
+/// The machines of all spaces whose check is due, each by the interval of its own, and whether there may be more.
+async fn due(app: &App, conn: &mut Connection) -> Result<(Vec<MachineId>, bool), DbError> {
+    let now = app.clock.now();
+    let (mut due, mut more) = (Vec::new(), false);
+    for space in space_ids(conn).await? {
+        let interval = i64::try_from(app.health_interval(space).as_micros()).unwrap_or(i64::MAX);
+        let found = facts_due(conn, space, Timestamp(now.0 - interval), now, BATCH).await?;
+        more |= found.len() == BATCH as usize;
+        due.extend(found);
+    }
+    Ok((due, more))
+}
+
 /// Checks the machines whose check is due. True if there may be more.
 async fn check_due(app: &App, well: &mut HashMap<MachineId, Well>) -> Result<bool, DbError> {
-    let now = app.clock.now();
-    let before = Timestamp(now.0 - i64::try_from(app.health_interval().as_micros()).unwrap_or(i64::MAX));
     let mut conn = app.db.read().await?;
-    let due = facts_due(&mut conn, before, now, BATCH).await?;
+    let (due, more) = due(app, &mut conn).await?;
     if due.is_empty() {
         return Ok(false);
     }
-    let mut machines = machine_list(&mut conn, SpaceId::DEFAULT).await?;
-    let in_rollouts = rollout_machines_live(&mut conn, SpaceId::DEFAULT).await?;
+    let machines = machine_some(&mut conn, &due).await?;
+    let open = rollout_open(&mut conn).await?;
     drop(conn);
-    machines.retain(|machine| due.contains(&machine.id));
-    let more = due.len() == BATCH as usize && !machines.is_empty();
+    let rows = open.iter().flat_map(|rollout| &rollout.machines);
+    let in_flight: HashSet<MachineId> =
+        rows.filter(|row| row.phase.kind().is_in_flight()).map(|row| row.machine).collect();
+    let more = more && !machines.is_empty();
     let checks: Vec<_> = machines
         .into_iter()
         .map(|machine| {
             let before = well.remove(&machine.id);
-            let in_flight = in_rollouts.get(&machine.id).is_some_and(|place| place.machine.phase.kind().is_in_flight());
+            let in_flight = in_flight.contains(&machine.id);
             async move { (machine.id, check_and_confirm(app, &machine, before, in_flight).await) }
         })
         .collect();
@@ -115,7 +129,7 @@ async fn check_and_confirm(
     if in_flight {
         return Ok(None);
     }
-    match judge(before, &facts, app.deadlines().proving_time) {
+    match judge(before, &facts, app.deadlines(machine.space).proving_time) {
         Judgement::Nothing => Ok(None),
         Judgement::Watch(now) => Ok(Some(now)),
         Judgement::Confirm => confirm(app, machine, &facts).await.map(|()| None),
@@ -168,6 +182,7 @@ mod tests {
     use super::*;
     use crate::db::environments::environment_insert;
     use crate::db::machines::machine_insert;
+    use crate::ids::SpaceId;
     use crate::model::{InstalledVersion, Instances, NewEnvironment, NewMachine};
     use crate::tentacle::fake::{FakeMachine, FakeTentacles};
 

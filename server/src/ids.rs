@@ -70,7 +70,7 @@ id!(/** A freeze. */ FreezeId, "Freezes");
 id!(/** A row of the trail. */ EventId, "Events");
 
 impl SpaceId {
-    /// The one space that there is for now.
+    /// The space that is always there: that of addresses which name none.
     pub const DEFAULT: Self = Self(1);
 }
 

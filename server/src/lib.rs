@@ -35,6 +35,7 @@ pub mod roster;
 pub mod routes;
 pub mod run;
 pub mod sequel;
+pub mod spaces;
 pub mod store;
 mod sys;
 pub mod tasks;

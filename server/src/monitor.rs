@@ -22,9 +22,9 @@ use tokio::time::{Instant, timeout};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::overview::{overview_groups, overview_rollout_states, overview_task_states};
+use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
-use crate::ids::SpaceId;
 use crate::pages::view::Status;
 use crate::rollout::state::RolloutMachine;
 
@@ -61,11 +61,13 @@ struct Phase {
 struct MachinesOf {
     health: &'static str,
     version: String,
+    space: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InState {
     state: String,
+    space: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -164,11 +166,13 @@ async fn count(conn: &mut Connection, version: &str) -> Result<Registry, DbError
     build.get_or_create(&Build { version: version.to_owned() }).set(1);
     registry.register("build_info", "The portal's version", build);
     let machines: Family<MachinesOf, Gauge> = Family::default();
-    for group in overview_groups(conn, SpaceId::DEFAULT).await? {
-        let health = if group.is_disabled { "disabled" } else { Status::from(group.health).word };
-        let of = MachinesOf { health, version: group.version.unwrap_or_default() };
-        // Those for different runtimes are counted together.
-        machines.get_or_create(&of).inc_by(i64::try_from(group.number).unwrap_or(i64::MAX));
+    for space in space_ids(conn).await? {
+        for group in overview_groups(conn, space).await? {
+            let health = if group.is_disabled { "disabled" } else { Status::from(group.health).word };
+            let of = MachinesOf { health, version: group.version.unwrap_or_default(), space: space.to_string() };
+            // Those for different runtimes are counted together.
+            machines.get_or_create(&of).inc_by(i64::try_from(group.number).unwrap_or(i64::MAX));
+        }
     }
     registry.register("machines", "Machines by health and by the version that they run", machines);
     for (name, help, states) in [
@@ -176,8 +180,8 @@ async fn count(conn: &mut Connection, version: &str) -> Result<Registry, DbError
         ("tasks", "Tasks that are not over, by state", overview_task_states(conn).await?),
     ] {
         let family: Family<InState, Gauge> = Family::default();
-        for (state, number) in states {
-            family.get_or_create(&InState { state }).set(number);
+        for (space, state, number) in states {
+            family.get_or_create(&InState { state, space: space.to_string() }).set(number);
         }
         registry.register(name, help, family);
     }
@@ -194,7 +198,7 @@ mod tests {
     use crate::auth::api_key_create;
     use crate::db::environments::environment_insert;
     use crate::db::machines::machine_insert;
-    use crate::ids::UserId;
+    use crate::ids::{SpaceId, UserId};
     use crate::model::{KeyWish, NewEnvironment, NewMachine, Scope};
     use crate::routes;
     use crate::testing::TestApp;
@@ -263,8 +267,16 @@ mod tests {
         get(&app, "/api/machines/Machines-1", Some(&key)).await;
         let (status, text) = get(&app, "/metrics", Some(&key)).await;
         assert_eq!(status, StatusCode::OK, "{text}");
-        assert_eq!(number(&text, "octopus_machines{health=\"unknown\",version=\"\"}"), Some(2.0), "{text}");
-        assert_eq!(number(&text, "octopus_machines{health=\"disabled\",version=\"\"}"), Some(1.0), "{text}");
+        assert_eq!(
+            number(&text, "octopus_machines{health=\"unknown\",version=\"\",space=\"Spaces-1\"}"),
+            Some(2.0),
+            "{text}"
+        );
+        assert_eq!(
+            number(&text, "octopus_machines{health=\"disabled\",version=\"\",space=\"Spaces-1\"}"),
+            Some(1.0),
+            "{text}"
+        );
         let asked = "octopus_http_requests_total{method=\"GET\",route=\"/api/machines/{id}\",status=\"200\"}";
         assert_eq!(number(&text, asked), Some(1.0), "{text}");
         let took = "octopus_http_request_duration_seconds_count{route=\"/api/machines/{id}\"}";

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::audit::Deed;
 use crate::db::space_settings::{space_setting_list, space_setting_put};
+use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::ids::SpaceId;
 use crate::model::{AuditCategory, AuditKind};
@@ -190,21 +191,23 @@ impl Knob {
     }
 }
 
+/// What people set in each space; a space in which nobody set anything is not among them.
+pub type MachinePolicies = BTreeMap<SpaceId, MachinePolicy>;
+
 impl App {
-    /// The deadlines of rollouts, as they hold now.
-    pub fn deadlines(&self) -> Deadlines {
-        self.policy.read().unwrap_or_else(PoisonError::into_inner).over(self.rollout)
+    /// The deadlines of a space's rollouts, as they hold now.
+    pub fn deadlines(&self, space: SpaceId) -> Deadlines {
+        self.machine_policy(space).over(self.rollout)
     }
 
-    /// What people set.
-    pub fn machine_policy(&self) -> MachinePolicy {
-        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What people set in a space.
+    pub fn machine_policy(&self, space: SpaceId) -> MachinePolicy {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).get(&space).cloned().unwrap_or_default()
     }
 
-    /// How often each machine is asked how it is, as it holds now.
-    pub fn health_interval(&self) -> Duration {
-        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
-        policy.get(Knob::HealthInterval).unwrap_or(self.health_interval)
+    /// How often each machine of a space is asked how it is, as it holds now.
+    pub fn health_interval(&self, space: SpaceId) -> Duration {
+        self.machine_policy(space).get(Knob::HealthInterval).unwrap_or(self.health_interval)
     }
 }
 
@@ -218,27 +221,36 @@ impl Knob {
 
 /// Reads what was set. Asked at the start, before any loop runs.
 pub async fn machine_policy_load(app: &App) -> Result<(), DbError> {
-    let policy = MachinePolicy::load(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
-    *app.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    let mut conn = app.db.read().await?;
+    let mut policies = MachinePolicies::new();
+    for space in space_ids(&mut conn).await? {
+        policies.insert(space, MachinePolicy::load(&mut conn, space).await?);
+    }
+    *app.policy.write().unwrap_or_else(PoisonError::into_inner) = policies;
     Ok(())
 }
 
-/// Writes down what is set, all of it, and lets it hold from now on.
-pub async fn machine_policy_save(app: &App, policy: MachinePolicy) -> Result<(), DbError> {
+/// Forgets what was set in a space that is gone.
+pub fn machine_policy_forget(app: &App, space: SpaceId) {
+    app.policy.write().unwrap_or_else(PoisonError::into_inner).remove(&space);
+}
+
+/// Writes down what is set, all of it, and lets it hold in the space from now on.
+pub async fn machine_policy_save(app: &App, space: SpaceId, policy: MachinePolicy) -> Result<(), DbError> {
     let mut tx = app.db.write().await?;
-    let before = MachinePolicy::load(&mut tx, SpaceId::DEFAULT).await?;
+    let before = MachinePolicy::load(&mut tx, space).await?;
     let line = "changed the machine policy";
-    let deed = Deed::new(AuditKind::Setting, AuditCategory::Modified, "Policy", line).on(SpaceId::DEFAULT);
+    let deed = Deed::new(AuditKind::Setting, AuditCategory::Modified, "Policy", line).on(space);
     let deed = deed.changed(before.state(), policy.state());
     if !deed.changes_nothing() {
-        deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
+        deed.write(&mut tx, space, app.now()).await?;
     }
     for knob in Knob::ALL {
         let seconds = policy.get(knob).map(|value| i64::try_from(value.as_secs()).unwrap_or(i64::MAX));
-        space_setting_put(&mut tx, SpaceId::DEFAULT, knob.name(), seconds).await?;
+        space_setting_put(&mut tx, space, knob.name(), seconds).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
-    *app.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    app.policy.write().unwrap_or_else(PoisonError::into_inner).insert(space, policy);
     app.live.poke_orchestrator();
     app.live.poke_health();
     Ok(())
@@ -247,22 +259,32 @@ pub async fn machine_policy_save(app: &App, policy: MachinePolicy) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{NewSpace, TaskQueue};
+    use crate::spaces::space_add;
+
+    const HERE: SpaceId = SpaceId(2);
 
     #[tokio::test]
     async fn what_is_set_holds_at_once_and_after_a_restart_and_the_rest_is_as_configured() {
         let app = App::for_tests().await;
-        let (before, interval) = (app.deadlines(), app.health_interval());
+        let elsewhere = (app.deadlines(SpaceId::DEFAULT), app.health_interval(SpaceId::DEFAULT));
+        let new = NewSpace { name: "x".into(), slug: None, description: String::new(), queue: TaskQueue::Runs };
+        assert_eq!(space_add(&app, &new).await.unwrap().id, HERE);
+        let (before, interval) = (app.deadlines(HERE), app.health_interval(HERE));
         let set = [(Knob::Checking, Duration::from_secs(77)), (Knob::HealthInterval, Duration::from_secs(300))];
-        machine_policy_save(&app, MachinePolicy::new(set)).await.unwrap();
+        machine_policy_save(&app, HERE, MachinePolicy::new(set)).await.unwrap();
         let expected = Deadlines { checking: Duration::from_secs(77), ..before };
-        assert_eq!((app.deadlines(), app.health_interval()), (expected, Duration::from_secs(300)));
+        assert_eq!((app.deadlines(HERE), app.health_interval(HERE)), (expected, Duration::from_secs(300)));
+
+        let untouched = (app.deadlines(SpaceId::DEFAULT), app.health_interval(SpaceId::DEFAULT));
+        assert_eq!(untouched, elsewhere, "it holds in its own space");
 
         let again = app.with(|_| {});
-        assert_eq!(again.deadlines(), before, "nothing was read yet");
+        assert_eq!(again.deadlines(HERE), before, "nothing was read yet");
         machine_policy_load(&again).await.unwrap();
-        assert_eq!((again.deadlines(), again.health_interval()), (expected, Duration::from_secs(300)));
-        machine_policy_save(&again, MachinePolicy::default()).await.unwrap();
-        assert_eq!((again.deadlines(), again.health_interval()), (before, interval));
+        assert_eq!((again.deadlines(HERE), again.health_interval(HERE)), (expected, Duration::from_secs(300)));
+        machine_policy_save(&again, HERE, MachinePolicy::default()).await.unwrap();
+        assert_eq!((again.deadlines(HERE), again.health_interval(HERE)), (before, interval));
     }
 
     #[test]

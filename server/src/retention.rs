@@ -15,6 +15,7 @@ use crate::db::retention::{
     tasks_expired,
 };
 use crate::db::space_settings::{space_setting_list, space_setting_put};
+use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::error::chain;
 use crate::ids::{SpaceId, TaskId};
@@ -122,17 +123,21 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Takes away everything that is too old, bite after bite. Returns how many rows went.
+/// Takes away everything that is too old, in every space, bite after bite. Returns how many rows went.
 pub async fn clean(app: &App) -> Result<u64, DbError> {
+    let spaces = space_ids(&mut *app.db.read().await?).await?;
     let mut rows = 0;
-    loop {
-        let bite = bite(app, SpaceId::DEFAULT).await?;
-        rows += bite;
-        if bite == 0 {
-            return Ok(rows);
+    for space in spaces {
+        loop {
+            let bite = bite(app, space).await?;
+            rows += bite;
+            if bite == 0 {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(PAUSE).await;
     }
+    Ok(rows)
 }
 
 /// One transaction. Returns how many rows went; 0 where nothing is too old.
@@ -163,9 +168,9 @@ async fn bite(app: &App, space: SpaceId) -> Result<u64, DbError> {
         rows += task_lines_delete(&mut tx, *task, BITE).await?;
         changed = Some(*task);
     } else if keep.days.is_some() {
-        rows += health_changes_delete(&mut tx, before, BITE).await?;
+        rows += health_changes_delete(&mut tx, space, before, BITE).await?;
         if rows == 0 {
-            rows += registration_keys_delete(&mut tx, before, BITE).await?;
+            rows += registration_keys_delete(&mut tx, space, before, BITE).await?;
         }
     }
     tx.commit().await.map_err(DbError::from)?;

@@ -150,6 +150,9 @@ fn span(request: &Request) -> tracing::Span {
 #[path = "routes_button_tests.rs"]
 mod button_tests;
 #[cfg(test)]
+#[path = "routes_space_tests.rs"]
+mod space_tests;
+#[cfg(test)]
 #[path = "routes_tests.rs"]
 mod tests;
 #[cfg(test)]

@@ -103,7 +103,8 @@ pub(super) async fn furnished() -> (TestApp, Vec<EnvironmentId>) {
     freeze_add(&app, SpaceId::DEFAULT, "x", period).await.unwrap();
     task_create_health(&app, SpaceId::DEFAULT, "x", &Selection::Machines(vec![machine]), None).await.unwrap();
     let (user, username) = (UserId(1), "admin".to_owned());
-    let admin = Principal { user, username, role: Role::Administrator, via: Via::Session };
+    let (via, space) = (Via::Session, SpaceId::DEFAULT);
+    let admin = Principal { user, username, role: Role::Administrator, via, space };
     let life = Duration::from_secs(60);
     let grant = Grant { environments: vec![ids[0]], roles: Vec::new(), machines: 1, life };
     registration_key_create(&app, SpaceId::DEFAULT, &admin, &grant).await.unwrap();

@@ -20,11 +20,12 @@ use crate::db::users::user_by_name;
 use crate::db::version_failures::version_failure_insert;
 use crate::feed::{OverwriteMode, package_upload};
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use crate::model::{Answer, Audit, AuditVia, Instances, NewMachine, Role, TaskState};
+use crate::model::{Answer, Audit, AuditVia, Instances, NewMachine, NewSpace, Role, TaskQueue, TaskState};
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, rollout_hand};
 use crate::rollout::phase::Phase;
 use crate::rollout::state::{RolloutMachine, RolloutState};
+use crate::spaces::space_add;
 use crate::testing::{TestApp, packed};
 
 /// What changes nothing that lasts, and why.
@@ -63,11 +64,13 @@ enum Given {
     Key,
     /// The task of the health check is over.
     Over,
+    /// Another space, whose queue is stopped.
+    SecondSpace,
 }
 
 use Given::{
-    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Scheduled, Upgraded, VersionFailed,
-    Waves,
+    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Scheduled, SecondSpace, Upgraded,
+    VersionFailed, Waves,
 };
 
 /// What is sent.
@@ -179,6 +182,9 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
         Json(r#"{"Purpose": "nightly", "Expires": "2099-01-01T00:00:00Z"}"#),
     ),
     ("DELETE", "/api/users/{id}/apikeys/{key}", "/api/users/{boss}/apikeys/{key}", Nothing, Json("")),
+    ("POST", "/api/spaces", "/api/spaces", Nothing, Json(r#"{"Name": "Blue", "IsDefault": false}"#)),
+    ("PUT", "/api/spaces/{space}", "/api/spaces/default", Nothing, Json(r#"{"TaskQueueStopped": true}"#)),
+    ("DELETE", "/api/spaces/{space}", "/api/spaces/Spaces-2", SecondSpace, Json("")),
     ("POST", "/api/environments", "/api/environments", Nothing, Json(r#"{"Name": "C"}"#)),
     ("PUT", "/api/environments/{id}", "/api/environments/Environments-2", Nothing, Json(r#"{"Description": "d"}"#)),
     ("DELETE", "/api/environments/{id}", "/api/environments/Environments-2", Nothing, Json("")),
@@ -274,6 +280,11 @@ async fn give(app: &TestApp, given: Given) -> String {
     let who = Who { name: "x", why: "x" };
     match given {
         Nothing | Preview => {}
+        SecondSpace => {
+            let (name, queue) = ("Blue".to_owned(), TaskQueue::Stopped);
+            let new = NewSpace { name, slug: None, description: String::new(), queue };
+            assert_eq!(space_add(app, &new).await.unwrap().id, SpaceId(2));
+        }
         Hold => machine_hold(app, SpaceId::DEFAULT, machine, who, None).await.unwrap(),
         Paused => drop(rollout_hand(app, SpaceId::DEFAULT, rollout, who, &Hand::Pause).await.unwrap()),
         Package => {
@@ -304,7 +315,8 @@ async fn give(app: &TestApp, given: Given) -> String {
         Key => {
             let mut conn = app.db.read().await.unwrap();
             let boss = user_by_name(&mut conn, "boss").await.unwrap().unwrap();
-            let boss = Principal { user: boss.id, username: boss.username, role: boss.role, via: Via::Session };
+            let (via, space) = (Via::Session, SpaceId::DEFAULT);
+            let boss = Principal { user: boss.id, username: boss.username, role: boss.role, via, space };
             let life = std::time::Duration::from_secs(60);
             let environments = vec![crate::ids::EnvironmentId(1)];
             let grant = Grant { environments, roles: Vec::new(), machines: 2, life };

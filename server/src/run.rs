@@ -71,7 +71,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let address = listener.local_addr().context("cannot find out the address that is listened on")?;
     announce(&app, address, &args).await?;
 
-    rollout::automatic::on_start(&app, SpaceId::DEFAULT).await?;
+    rollout::automatic::on_start_everywhere(&app).await?;
     let loops = loops(&app);
     let ender = tokio::spawn(end_when_told(app.shutdown.clone()));
     listen::serve(listener, tls, routes::router(app.clone()), &app.shutdown).await;

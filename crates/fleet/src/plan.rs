@@ -69,6 +69,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
     };
     let seen: HashMap<MachineId, Observation> = machines.iter().map(|(id, m)| (*id, observation(m))).collect();
     let limits = Limits {
+        queue: octopus_server::model::TaskQueue::Runs,
         deadlines: Deadlines::default(),
         issued_generation: 0,
         packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),

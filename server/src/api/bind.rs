@@ -20,8 +20,12 @@ use super::bad;
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::clock::Timestamp;
+use crate::db::spaces::space_named;
 use crate::error::ApiError;
 use crate::ids::{ApiKeyId, SpaceId};
+
+/// Longest part of a name that is repeated in an error, in characters.
+const NAME_SHOWN: usize = 50;
 
 /// A request's JSON body as a `T`, names in any case, unknown names ignored.
 pub(super) struct Body<T>(pub T);
@@ -262,7 +266,7 @@ async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str
     }
 }
 
-/// The space of the path; the default one where the path names none.
+/// The space of the path, by its id or its slug; the default one where the path names none.
 pub(super) struct Space(pub SpaceId);
 
 impl FromRequestParts<App> for Space {
@@ -270,14 +274,25 @@ impl FromRequestParts<App> for Space {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Some(text) = path_parameter(parts, app, "space").await else { return Ok(Self(SpaceId::DEFAULT)) };
-        let is_default = text.parse() == Ok(SpaceId::DEFAULT) || text.eq_ignore_ascii_case(super::spaces::DEFAULT_SLUG);
-        if is_default {
-            return Ok(Self(SpaceId::DEFAULT));
+        match space_named(&mut *app.db.read().await?, &text).await? {
+            Some(space) => Ok(Self(space)),
+            None => Err(no_space(parts, &text)),
         }
-        // A path that is no resource looks like a space of that name: the answer fits both.
-        let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.0.path());
-        Err(ApiError::new(StatusCode::NOT_FOUND, format!("There is nothing at {path}. GET /api lists what there is.")))
     }
+}
+
+/// What is said where a path names no space that there is.
+fn no_space(parts: &Parts, text: &str) -> ApiError {
+    let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.0.path());
+    let means_a_space = path.starts_with("/api/spaces/") || text.parse::<SpaceId>().is_ok();
+    let message = if means_a_space {
+        let text: String = text.chars().take(NAME_SHOWN).collect();
+        format!("There is no space {text}, and so nothing at {path}. GET /api/spaces lists those that there are.")
+    } else {
+        // A path that is no resource looks like a space of that name: the answer fits both.
+        format!("There is nothing at {path}. GET /api lists what there is.")
+    };
+    ApiError::new(StatusCode::NOT_FOUND, message)
 }
 
 /// What every request for a list of a space has: somebody who may ask, the space, and what is asked for.

@@ -88,6 +88,7 @@ fn document_type(kind: AuditKind) -> &'static str {
         AuditKind::User => "Users",
         AuditKind::ApiKey => "ApiKeys",
         AuditKind::RegistrationKey => "RegistrationKeys",
+        AuditKind::Space => "Spaces",
         AuditKind::Setting => "Settings",
         AuditKind::Session => "Sessions",
     }

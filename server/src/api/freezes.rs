@@ -87,7 +87,7 @@ async fn create(
     let scope = body.environment_ids.map_or(FreezeScope::All, FreezeScope::Environments);
     let from = body.from.as_deref().map(moment).transpose()?.unwrap_or_else(|| app.now());
     let period = FreezePeriod { scope, from, until: moment(&body.until)?, reason: body.reason };
-    operates(&app, &user, &period.scope.selection()).await?;
+    operates(&app, &user, space, &period.scope.selection()).await?;
     let id = freeze_add(&app, space, &user.username, period).await?;
     Ok((StatusCode::CREATED, Json(find(&app, space, id).await?)))
 }

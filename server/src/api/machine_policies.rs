@@ -1,4 +1,4 @@
-//! Machine policies. There is one for all machines of the portal: what people set under *Machine policy*. It is read and
+//! Machine policies. There is one for all machines of a space: what people set under *Machine policy*. It is read and
 //! written here in the shape of the reference; what that shape can say and this portal cannot do is refused.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::bind::{Asked, Body, Id, Query, Space};
-use super::machine_resource::POLICY;
+use super::machine_resource::policy_id;
 use super::not_built;
 use super::page::{List, Page};
 use crate::app::App;
@@ -69,25 +69,25 @@ fn name(knob: Knob) -> &'static str {
     }
 }
 
-/// What holds now of one of the things that can be set.
-fn holds(app: &App, knob: Knob) -> Duration {
-    app.machine_policy().get(knob).unwrap_or_else(|| knob.configured(app))
+/// What holds now in a space of one of the things that can be set.
+fn holds(app: &App, space: SpaceId, knob: Knob) -> Duration {
+    app.machine_policy(space).get(knob).unwrap_or_else(|| knob.configured(app))
 }
 
 fn resource(app: &App, space: SpaceId) -> Value {
     let script = json!({ "RunType": "InheritFromDefault", "ScriptBody": null });
     let others = Knob::ALL.into_iter().filter(|knob| *knob != Knob::HealthInterval);
     let deadlines: Map<String, Value> =
-        others.map(|knob| (name(knob).to_owned(), json!(span(holds(app, knob))))).collect();
+        others.map(|knob| (name(knob).to_owned(), json!(span(holds(app, space, knob))))).collect();
     json!({
-        "Id": POLICY,
+        "Id": policy_id(space),
         "SpaceId": space,
         "Name": NAME,
-        "Description": "What holds for every machine of this portal.",
+        "Description": "What holds for every machine of this space.",
         "IsDefault": true,
         "MachineHealthCheckPolicy": {
             "HealthCheckType": "OnlyConnectivity",
-            "HealthCheckInterval": span(holds(app, Knob::HealthInterval)),
+            "HealthCheckInterval": span(holds(app, space, Knob::HealthInterval)),
             "HealthCheckCron": null,
             "HealthCheckCronTimezone": null,
             "PowerShellHealthCheckPolicy": script,
@@ -102,13 +102,13 @@ fn resource(app: &App, space: SpaceId) -> Value {
             "TentacleUpdateAccountId": null,
         },
         "UpgradeDeadlines": deadlines,
-        "Links": { "Self": format!("{}/machinepolicies/{POLICY}", super::base(space)) },
+        "Links": { "Self": format!("{}/machinepolicies/{}", super::base(space), policy_id(space)) },
     })
 }
 
 fn found(app: &App, space: SpaceId, query: &Query) -> Result<Vec<Value>, ApiError> {
     let ids: Vec<String> = query.list("ids")?;
-    let is_named = ids.is_empty() || ids.iter().any(|id| id.eq_ignore_ascii_case(POLICY));
+    let is_named = ids.is_empty() || ids.iter().any(|id| id.eq_ignore_ascii_case(&policy_id(space)));
     let part = query.text("partialName").map(str::to_lowercase);
     let is_meant = part.is_none_or(|part| NAME.to_lowercase().contains(&part));
     Ok((is_named && is_meant).then(|| resource(app, space)).into_iter().collect())
@@ -122,9 +122,9 @@ async fn all(Asked { app, space, query }: Asked) -> Result<Json<Vec<Value>>, Api
     found(&app, space, &query).map(Json)
 }
 
-/// Refuses every id but the one there is.
-pub(super) fn is_known(id: &str) -> Result<(), ApiError> {
-    let is_it = id.eq_ignore_ascii_case(POLICY);
+/// Refuses every id but the one that a space has.
+pub(super) fn is_known(space: SpaceId, id: &str) -> Result<(), ApiError> {
+    let is_it = id.eq_ignore_ascii_case(&policy_id(space));
     is_it
         .then_some(())
         .ok_or_else(|| ApiError::not_found(format!("The machine policy {}", id.chars().take(50).collect::<String>())))
@@ -136,7 +136,7 @@ async fn one(
     Space(space): Space,
     Id(id): Id<String>,
 ) -> Result<Json<Value>, ApiError> {
-    is_known(&id)?;
+    is_known(space, &id)?;
     Ok(Json(resource(&app, space)))
 }
 
@@ -246,15 +246,15 @@ async fn update(
     Id(id): Id<String>,
     Body(body): Body<PolicyBody>,
 ) -> Result<Json<Value>, ApiError> {
-    is_known(&id)?;
+    is_known(space, &id)?;
     body.check()?;
-    let before = app.machine_policy();
+    let before = app.machine_policy(space);
     let mut set: Vec<(Knob, Duration)> =
         Knob::ALL.into_iter().filter_map(|knob| Some((knob, before.get(knob)?))).collect();
     for (knob, text) in body.said() {
         let wish = read_span(name(knob), text)?;
         // Who sends back what they were sent does not take it out of the portal's configuration.
-        if wish != holds(&app, knob) {
+        if wish != holds(&app, space, knob) {
             set.retain(|(other, _)| *other != knob);
             set.push((knob, wish));
         }
@@ -263,7 +263,7 @@ async fn update(
     if let Some(problem) = policy.problem(app.rollout) {
         return Err(ApiError::bad_request(sentence(&problem)));
     }
-    machine_policy_save(&app, policy).await?;
+    machine_policy_save(&app, space, policy).await?;
     Ok(Json(resource(&app, space)))
 }
 

@@ -5,13 +5,16 @@ use serde_json::{Value, json};
 use super::fleet::Seen;
 use crate::clock::Timestamp;
 use crate::error::sentence;
+use crate::ids::SpaceId;
 use crate::model::Address;
 
 /// The one way in which this portal speaks to machines: it calls them.
 pub(super) const COMMUNICATION_STYLE: &str = "TentaclePassive";
 
-/// The one policy that there is.
-pub(super) const POLICY: &str = "MachinePolicies-1";
+/// The id of the one policy of a space.
+pub(super) fn policy_id(space: SpaceId) -> String {
+    format!("MachinePolicies-{}", space.0)
+}
 
 /// A machine and what is known of it at `now`.
 pub(super) fn resource(seen: &Seen, now: Timestamp) -> Value {
@@ -31,7 +34,7 @@ pub(super) fn resource(seen: &Seen, now: Timestamp) -> Value {
         "TenantIds": [],
         "TenantTags": [],
         "TenantedDeploymentParticipation": "Untenanted",
-        "MachinePolicyId": POLICY,
+        "MachinePolicyId": policy_id(machine.space),
         "Status": seen.status(),
         "HealthStatus": seen.health_status(),
         "HasLatestCalamari": true,
@@ -52,7 +55,7 @@ pub(super) fn resource(seen: &Seen, now: Timestamp) -> Value {
 }
 
 /// A machine that was found at an address and is not known yet.
-pub(super) fn discovered(address: &Address, thumbprint: contract::Thumbprint) -> Value {
+pub(super) fn discovered(space: SpaceId, address: &Address, thumbprint: contract::Thumbprint) -> Value {
     json!({
         "Name": address.host,
         "Uri": address.uri(),
@@ -60,7 +63,7 @@ pub(super) fn discovered(address: &Address, thumbprint: contract::Thumbprint) ->
         "IsDisabled": false,
         "EnvironmentIds": [],
         "Roles": [],
-        "MachinePolicyId": POLICY,
+        "MachinePolicyId": policy_id(space),
         "Status": "Unknown",
         "HealthStatus": "Unknown",
         "StatusSummary": "It was found and is not known yet. Compare the thumbprint before you add it.",

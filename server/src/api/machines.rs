@@ -201,10 +201,10 @@ impl MachineBody {
         self.endpoint.as_ref()?.tentacle_version_details?.upgrade_locked
     }
 
-    fn read(self, old: Option<Machine>) -> Result<NewMachine, ApiError> {
+    fn read(self, space: SpaceId, old: Option<Machine>) -> Result<NewMachine, ApiError> {
         let endpoint = self.endpoint.unwrap_or_default();
         if let Some(policy) = self.machine_policy_id.as_deref().filter(|policy| !policy.is_empty()) {
-            machine_policies::is_known(policy)
+            machine_policies::is_known(space, policy)
                 .map_err(|error| ApiError { status: StatusCode::BAD_REQUEST, ..error })?;
         }
         if let Some(style) = endpoint.communication_style.filter(|style| style != COMMUNICATION_STYLE) {
@@ -241,7 +241,7 @@ async fn create(
     Body(body): Body<MachineBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let lock = body.upgrade_lock();
-    let new = body.read(None)?;
+    let new = body.read(space, None)?;
     user.operates(&new.environments)?;
     let machine = machine_add(&app, space, &new).await?;
     set_lock(&app, space, &user.username, machine.id, lock).await?;
@@ -257,7 +257,7 @@ async fn update(
 ) -> Result<Json<Value>, ApiError> {
     let lock = body.upgrade_lock();
     let wish = |old: &Machine| {
-        let new = body.read(Some(old.clone()))?;
+        let new = body.read(space, Some(old.clone()))?;
         user.operates(&new.environments)?;
         Ok::<_, ApiError>(new)
     };
@@ -303,7 +303,7 @@ fn not_found(id: MachineId) -> ApiError {
 async fn discovery(
     State(app): State<App>,
     _user: ApiUser,
-    _space: Space,
+    Space(space): Space,
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
     let host = query.text("host").ok_or_else(|| ApiError::bad_request("Say which host: ?host=server1.example.com."))?;
@@ -316,7 +316,7 @@ async fn discovery(
     let address = Address::new(host, port).map_err(bad)?;
     let found = discover(&app, &address).await;
     let thumbprint = found.map_err(|error| bad(format!("No Tentacle was found: {error}")))?;
-    Ok(Json(discovered(&address, thumbprint)))
+    Ok(Json(discovered(space, &address, thumbprint)))
 }
 
 async fn connection(

@@ -18,6 +18,7 @@ use super::tasks::description;
 use crate::app::App;
 use crate::auth::{ApiUser, operates};
 use crate::clock::Timestamp;
+use crate::db::Connection;
 use crate::db::facts::facts_of;
 use crate::db::machine_holds::hold_get;
 use crate::db::machines::machine_get;
@@ -283,7 +284,7 @@ async fn create(
     Body(body): Body<RolloutBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let request = body.read()?;
-    operates(&app, &user, &request.selection).await?;
+    operates(&app, &user, space, &request.selection).await?;
     let rollout = rollout_create(&app, space, &user.username, request).await?;
     Ok((StatusCode::CREATED, Json(resource(&rollout, &HashMap::new()))))
 }
@@ -315,6 +316,12 @@ struct HoldBody {
     until: Option<String>,
 }
 
+/// 404 where a space has no such machine.
+async fn has_machine(conn: &mut Connection, space: SpaceId, id: MachineId) -> Result<(), ApiError> {
+    let machine = machine_get(conn, space, id).await?;
+    machine.map(|_| ()).ok_or_else(|| ApiError::not_found(format!("The machine {id}")))
+}
+
 async fn hold(
     State(app): State<App>,
     _user: ApiUser,
@@ -322,8 +329,7 @@ async fn hold(
     Id(id): Id<MachineId>,
 ) -> Result<Json<Value>, ApiError> {
     let mut conn = app.db.read().await?;
-    let machine = machine_get(&mut conn, space, id).await?;
-    machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
+    has_machine(&mut conn, space, id).await?;
     let hold = hold_get(&mut conn, id, app.now()).await?;
     let whole = |hold: Hold| {
         json!({
@@ -348,6 +354,7 @@ async fn hold_put(
         return Err(ApiError::bad_request("Reason is missing: whoever finds the machine held wants to know why."));
     }
     let until = body.until.as_deref().map(moment).transpose()?;
+    has_machine(&mut *app.db.read().await?, space, id).await?;
     let who = Who { name: &user.0.username, why: &body.reason };
     machine_hold(&app, space, id, who, until).await?;
     hold(State(app), user, Space(space), Id(id)).await
@@ -360,6 +367,7 @@ async fn hold_delete(
     Id(id): Id<MachineId>,
     Because(reason): Because,
 ) -> Result<Json<Value>, ApiError> {
+    has_machine(&mut *app.db.read().await?, space, id).await?;
     machine_release(&app, space, id, Who { name: &user.username, why: &reason }).await?;
     Ok(Json(json!({ "MachineId": id })))
 }
@@ -372,8 +380,7 @@ async fn clone_delete(
     Id(id): Id<MachineId>,
     Because(reason): Because,
 ) -> Result<Json<Value>, ApiError> {
-    let machine = machine_get(&mut *app.db.read().await?, space, id).await?;
-    machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
+    has_machine(&mut *app.db.read().await?, space, id).await?;
     inventory_forget_clone(&app, id, &user.username, &reason).await?;
     Ok(Json(json!({ "MachineId": id })))
 }

@@ -2,27 +2,26 @@
 //! links that clients find everything else.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::{Query, Space};
+use super::bind::{Body, Query, Space};
 use super::page::{List, Page};
 use crate::app::App;
 use crate::auth::ApiUser;
+use crate::db::spaces::{space_get, space_list};
 use crate::error::ApiError;
 use crate::ids::SpaceId;
-
-/// The name of the one space that there is for now.
-const DEFAULT_NAME: &str = "Default";
-
-/// Its name in addresses.
-pub(super) const DEFAULT_SLUG: &str = "default";
+use crate::model::{NewSpace, TaskQueue};
+use crate::spaces::{space_add, space_change, space_remove};
 
 /// The revision of the resource shapes that this API speaks.
 const API_VERSION: &str = "3.0.0";
 
-/// Links of the default space: name and address template below `/api/Spaces-1`.
+/// Links of a space: name and address template below its own address.
 const SPACE_LINKS: [(&str, &str); 19] = [
     ("DiscoverMachine", "/machines/discover{?host,port,type,proxyId}"),
     ("Environments", "/environments{/id}{?name,skip,ids,take,partialName}"),
@@ -79,9 +78,9 @@ const LIST: List<'_> = List { has_all: true, ..List::of("Space", "/spaces", &["i
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/", get(home))
-        .route("/spaces", get(list))
+        .route("/spaces", get(list).post(create))
         .route("/spaces/all", get(all))
-        .route("/spaces/{space}", get(one))
+        .route("/spaces/{space}", get(one).put(update).delete(remove))
         .route("/{space}", get(space_home))
         .route("/capabilities", get(capabilities))
         .route("/configuration/certificates/certificate-global", get(certificate))
@@ -89,7 +88,7 @@ pub(super) fn routes() -> Router<App> {
 
 async fn home(State(app): State<App>) -> Json<Value> {
     let global = GLOBAL_LINKS.iter().map(|(name, path)| ((*name).to_owned(), json!(path)));
-    let links: serde_json::Map<String, Value> = global.chain(space_links()).collect();
+    let links: serde_json::Map<String, Value> = global.chain(space_links(SpaceId::DEFAULT)).collect();
     Json(json!({
         "Application": "Octopus Deploy",
         "Version": app.public_info.version.to_string(),
@@ -101,51 +100,112 @@ async fn home(State(app): State<App>) -> Json<Value> {
     }))
 }
 
-fn space_links() -> impl Iterator<Item = (String, Value)> {
-    SPACE_LINKS
-        .iter()
-        .map(|(name, path)| ((*name).to_owned(), json!(format!("{}{path}", super::base(SpaceId::DEFAULT)))))
+fn space_links(space: SpaceId) -> impl Iterator<Item = (String, Value)> {
+    SPACE_LINKS.iter().map(move |(name, path)| ((*name).to_owned(), json!(format!("{}{path}", super::base(space)))))
 }
 
 /// Holds no version: by that, clients tell a space from the root.
 async fn space_home(_user: ApiUser, Space(space): Space) -> Json<Value> {
     let own = [("Self".to_owned(), json!(super::base(space)))];
-    let links: serde_json::Map<String, Value> = own.into_iter().chain(space_links()).collect();
+    let links: serde_json::Map<String, Value> = own.into_iter().chain(space_links(space)).collect();
     Json(json!({ "Id": space, "Links": links }))
 }
 
-fn space_resource(space: SpaceId) -> Value {
+fn resource(space: &crate::model::Space) -> Value {
     json!({
-        "Id": space,
-        "Name": DEFAULT_NAME,
-        "Slug": DEFAULT_SLUG,
-        "Description": "",
-        "IsDefault": true,
+        "Id": space.id,
+        "Name": space.name,
+        "Slug": space.slug,
+        "Description": space.description,
+        "IsDefault": space.is_default,
         "IsPrivate": false,
-        "TaskQueueStopped": false,
+        "TaskQueueStopped": space.queue.is_stopped(),
         "SpaceManagersTeams": [],
         "SpaceManagersTeamMembers": [],
-        "Links": { "Self": format!("/api/spaces/{space}"), "SpaceHome": super::base(space) },
+        "Links": { "Self": format!("/api/spaces/{}", space.id), "SpaceHome": super::base(space.id) },
     })
 }
 
-async fn list(_user: ApiUser, query: Query) -> Result<Json<Page<Value>>, ApiError> {
+async fn found(app: &App, query: &Query) -> Result<Vec<Value>, ApiError> {
     let ids = query.list::<SpaceId>("ids")?;
-    let has = |name: &str| query.text(name).map(str::to_lowercase);
-    let name = DEFAULT_NAME.to_lowercase();
-    let passes = (ids.is_empty() || ids.contains(&SpaceId::DEFAULT))
-        && has("name").is_none_or(|wanted| wanted == name)
-        && has("partialName").is_none_or(|wanted| name.contains(&wanted));
-    let spaces = passes.then(|| space_resource(SpaceId::DEFAULT)).into_iter().collect();
-    Ok(Json(LIST.cut("/api", spaces, &query)?))
+    let wanted = |name: &str| query.text(name).map(str::to_lowercase);
+    let (name, part) = (wanted("name"), wanted("partialName"));
+    let mut spaces = space_list(&mut *app.db.read().await?).await?;
+    spaces.retain(|space| {
+        let own = space.name.to_lowercase();
+        (ids.is_empty() || ids.contains(&space.id))
+            && name.as_ref().is_none_or(|name| *name == own)
+            && part.as_ref().is_none_or(|part| own.contains(part))
+    });
+    Ok(spaces.iter().map(resource).collect())
 }
 
-async fn all(_user: ApiUser) -> Json<Vec<Value>> {
-    Json(vec![space_resource(SpaceId::DEFAULT)])
+async fn list(State(app): State<App>, _user: ApiUser, query: Query) -> Result<Json<Page<Value>>, ApiError> {
+    Ok(Json(LIST.cut("/api", found(&app, &query).await?, &query)?))
 }
 
-async fn one(_user: ApiUser, Space(space): Space) -> Json<Value> {
-    Json(space_resource(space))
+async fn all(State(app): State<App>, _user: ApiUser, query: Query) -> Result<Json<Vec<Value>>, ApiError> {
+    Ok(Json(found(&app, &query).await?))
+}
+
+async fn one(State(app): State<App>, _user: ApiUser, Space(id): Space) -> Result<Json<Value>, ApiError> {
+    let space = space_get(&mut *app.db.read().await?, id).await?;
+    space.map(|space| Json(resource(&space))).ok_or_else(|| ApiError::not_found(format!("The space {id}")))
+}
+
+/// What a client says of a space. In an update, what is left out stays as it is. Who manages it is not asked: every
+/// administrator does.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SpaceBody {
+    name: Option<String>,
+    slug: Option<String>,
+    description: Option<String>,
+    is_default: Option<bool>,
+    task_queue_stopped: Option<bool>,
+}
+
+impl SpaceBody {
+    fn read(self, old: Option<&crate::model::Space>) -> Result<NewSpace, ApiError> {
+        let is_default = old.is_some_and(|old| old.is_default);
+        if self.is_default.is_some_and(|wish| wish != is_default) {
+            let how = format!("The default space is {}, and stays so: IsDefault cannot be changed.", SpaceId::DEFAULT);
+            return Err(ApiError::bad_request(how));
+        }
+        let queue = old.map(|old| old.queue).unwrap_or_default();
+        Ok(NewSpace {
+            name: self.name.or_else(|| old.map(|old| old.name.clone())).unwrap_or_default(),
+            slug: self.slug.filter(|slug| !slug.is_empty()),
+            description: self.description.or_else(|| old.map(|old| old.description.clone())).unwrap_or_default(),
+            queue: self.task_queue_stopped.map_or(queue, TaskQueue::of),
+        })
+    }
+}
+
+async fn create(
+    State(app): State<App>,
+    _user: ApiUser,
+    Body(body): Body<SpaceBody>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let space = space_add(&app, &body.read(None)?).await?;
+    Ok((StatusCode::CREATED, Json(resource(&space))))
+}
+
+async fn update(
+    State(app): State<App>,
+    _user: ApiUser,
+    Space(id): Space,
+    Body(body): Body<SpaceBody>,
+) -> Result<Json<Value>, ApiError> {
+    let space = space_change(&app, id, |old| body.read(Some(old))).await?;
+    Ok(Json(resource(&space)))
+}
+
+async fn remove(State(app): State<App>, _user: ApiUser, Space(id): Space) -> Result<Json<Value>, ApiError> {
+    if !space_remove(&app, id).await? {
+        return Err(ApiError::not_found(format!("The space {id}")));
+    }
+    Ok(Json(json!({})))
 }
 
 async fn capabilities(_user: ApiUser) -> Json<Value> {

@@ -84,7 +84,7 @@ async fn again(app: &App, user: &Principal, space: SpaceId, task: &Task) -> Resu
     let selection = arguments.selection();
     let description = Some(task.task.description.clone());
     let who = user.username.as_str();
-    operates(app, user, &selection).await?;
+    operates(app, user, space, &selection).await?;
     match task.task.name.as_str() {
         UPGRADE => {
             let (Some(target), Some(_)) = (&arguments.target_version, &arguments.selection) else {

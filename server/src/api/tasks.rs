@@ -328,16 +328,16 @@ async fn create(
     let is = |name: &str| body.name.eq_ignore_ascii_case(name);
     let id = if is(UPGRADE) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;
-        operates(&app, &user, &selection).await?;
+        operates(&app, &user, space, &selection).await?;
         let request = RolloutRequest { description, ..RolloutRequest::of(selection) };
         rollout_create(&app, space, who, request).await?.task
     } else if is(HEALTH) {
         let selection = bind::<SelectionArguments>(arguments)?.read()?;
-        operates(&app, &user, &selection).await?;
+        operates(&app, &user, space, &selection).await?;
         task_create_health(&app, space, who, &selection, description).await?
     } else if is(DEPLOY) {
         let request = bind::<DeployArguments>(arguments)?.read(description)?;
-        operates(&app, &user, &Selection::Environments(vec![request.environment])).await?;
+        operates(&app, &user, space, &Selection::Environments(vec![request.environment])).await?;
         task_create_deploy(&app, space, who, request).await?
     } else {
         let name: String = body.name.chars().take(50).collect();

@@ -64,9 +64,13 @@ const ROOTS: &[(&str, &str)] = &[
 
 /// Method, address below a space (`*` for one part of it), and what is missing, of roots that are built in part.
 const PARTS: &[(&str, &str, &str)] = &[
-    ("POST", "machinepolicies", "Further machine policies are not built: one holds for every machine."),
+    ("POST", "machinepolicies", "Further machine policies are not built: one holds for every machine of a space."),
     ("DELETE", "machinepolicies/*", "The one machine policy cannot be deleted."),
-    ("GET", "machinepolicies/template", "Further machine policies are not built: one holds for every machine."),
+    (
+        "GET",
+        "machinepolicies/template",
+        "Further machine policies are not built: one holds for every machine of a space.",
+    ),
     ("POST", "feeds", "Other feeds than the built-in one are not built."),
     ("PUT", "feeds/*", "The built-in feed has nothing that can be changed."),
     ("DELETE", "feeds/*", "The built-in feed cannot be deleted."),
@@ -80,9 +84,6 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("POST", "projectgroups", "Other project groups than the default one are not built."),
     ("PUT", "projectgroups/*", "The default project group has nothing that can be changed."),
     ("DELETE", "projectgroups/*", "The default project group cannot be deleted."),
-    ("POST", "spaces", "Other spaces than the default one are not built."),
-    ("PUT", "spaces/*", "The default space has nothing that can be changed."),
-    ("DELETE", "spaces/*", "The default space cannot be deleted."),
     ("DELETE", "users/*", "Users are not deleted, because the events name them. Set their IsActive to false."),
     ("GET", "users/*/permissions", "Permissions are not built. What somebody may do is the Role of their user."),
     ("GET", "users/*/teams", "Teams are not built."),
@@ -139,11 +140,11 @@ mod tests {
             }
         }
         assert!(missing("POST", "/api/Spaces-1/tasks/ServerTasks-1/prioritize").is_some());
-        assert!(missing("DELETE", "/api/spaces/Spaces-1").is_some());
         for (method, path) in [
             ("GET", "/api"),
             ("GET", "/api/spaces/projects"),
             ("GET", "/api/spaces"),
+            ("DELETE", "/api/spaces/Spaces-2"),
             ("GET", "/api/machines/projects"),
             ("GET", "/api/nothing"),
             ("GET", "/projects"),

@@ -16,10 +16,10 @@ use super::rollouts::moment;
 use crate::app::App;
 use crate::auth::{ApiUser, Principal, Via};
 use crate::db::api_keys::api_key_list;
-use crate::db::environments::environment_list;
+use crate::db::environments::environment_ids_everywhere;
 use crate::db::users::{user_get, user_list};
 use crate::error::ApiError;
-use crate::ids::{ApiKeyId, EnvironmentId, SpaceId, UserId};
+use crate::ids::{ApiKeyId, EnvironmentId, UserId};
 use crate::model::{ApiKey, KeyWish, Reach, Role, Scope, User};
 use crate::people::{api_key_add, api_key_end, user_add, user_change};
 
@@ -135,9 +135,9 @@ impl UserBody {
         if self.is_service == Some(true) {
             return Err(super::not_built("Service accounts are not built. Make a user and an API key of theirs."));
         }
-        let known = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+        let known = environment_ids_everywhere(&mut *app.db.read().await?).await?;
         let mut named = self.environment_ids.iter().flatten();
-        match named.find(|id| !known.iter().any(|environment| environment.id == **id)) {
+        match named.find(|id| !known.contains(id)) {
             Some(unknown) => Err(ApiError::bad_request(format!("There is no environment {unknown}."))),
             None => Ok(()),
         }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 pub use self::snapshot::{
-    environment_state, freeze_state, hold_state, machine_state, package_state, rollout_state, user_state,
+    environment_state, freeze_state, hold_state, machine_state, package_state, rollout_state, space_state, user_state,
 };
 use crate::clock::Timestamp;
 use crate::db::audit::{api_key_purpose, audit_insert};

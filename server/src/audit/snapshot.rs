@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::db::rollouts::NewRollout;
 use crate::ids::EnvironmentId;
-use crate::model::{Environment, Machine, Package, Reach, Role, User};
+use crate::model::{Environment, Machine, Package, Reach, Role, Space, User};
 use crate::rollout::calendar::{FreezePeriod, FreezeScope};
 use crate::rollout::care::Cares;
 use crate::rollout::hindrance::Hold;
@@ -73,6 +73,16 @@ pub fn package_state(package: &Package) -> Value {
         "Version": package.version.to_string(),
         "Sha256": package.sha256.to_string(),
         "PackageSizeBytes": package.size,
+    })
+}
+
+/// A space.
+pub fn space_state(space: &Space) -> Value {
+    json!({
+        "Name": space.name,
+        "Slug": space.slug,
+        "Description": space.description,
+        "TaskQueueStopped": space.queue.is_stopped(),
     })
 }
 

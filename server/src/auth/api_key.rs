@@ -59,7 +59,7 @@ pub(super) async fn principal(conn: &mut Connection, key: &str, now: Timestamp) 
     let Some((key, _, username)) = found else { return Ok(None) };
     let Some(user) = user_get(conn, key.user).await?.filter(|user| !user.is_disabled) else { return Ok(None) };
     let via = Via::ApiKey { id: key.id, scope: key.scope };
-    Ok(Some(Principal { user: user.id, username, role: user.role, via }))
+    Ok(Some(Principal { user: user.id, username, role: user.role, via, space: SpaceId::DEFAULT }))
 }
 
 #[cfg(test)]

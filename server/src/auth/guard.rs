@@ -20,6 +20,7 @@ use crate::db::reach::{
     environments_around, environments_of_freeze, environments_of_machines, environments_of_registration_key,
     environments_of_rollout, environments_of_task,
 };
+use crate::db::spaces::space_named;
 use crate::db::{Connection, DbError};
 use crate::error::{self, ApiError};
 use crate::ids::{EnvironmentId, SpaceId};
@@ -65,7 +66,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
             Ok(None) => return to_login(&parts),
             Err(error) => return error::respond(&path, error.status, &error.message),
         };
-        match allowed(&app, &who, need, &mut parts).await {
+        match allowed(&app, &who, need, is_api, &mut parts).await {
             Ok(()) => {}
             Err(error) => return error::respond(&path, error.status, &error.message),
         }
@@ -90,7 +91,7 @@ async fn in_maintenance(app: &App, who: &Principal, method: &Method) -> Result<(
     Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message))
 }
 
-async fn allowed(app: &App, who: &Principal, need: Need, parts: &mut Parts) -> Result<(), ApiError> {
+async fn allowed(app: &App, who: &Principal, need: Need, is_api: bool, parts: &mut Parts) -> Result<(), ApiError> {
     if !may_try(&who.role, need) {
         return Err(ApiError::forbidden(match need {
             Need::Administrator => "Only an administrator may do this.",
@@ -102,9 +103,19 @@ async fn allowed(app: &App, who: &Principal, need: Need, parts: &mut Parts) -> R
         Concern::Content => return Ok(()),
         Concern::Everything => Vec::new(),
         Concern::Machine | Concern::Environment | Concern::Rollout | Concern::Task | Concern::Freeze | Concern::Key => {
-            let params = parts.extract::<RawPathParams>().await;
-            let id = params.ok().and_then(|params| params.iter().find(|(name, _)| *name == "id").map(own));
-            concerned(&mut *app.db.read().await?, concern, &id.unwrap_or_default()).await?
+            let params = parts.extract::<RawPathParams>().await.ok();
+            let named = |wanted: &str| params.as_ref()?.iter().find(|(name, _)| *name == wanted).map(own);
+            let mut conn = app.db.read().await?;
+            let space = match named("space") {
+                Some(text) => space_named(&mut conn, &text).await?,
+                None if is_api => Some(SpaceId::DEFAULT),
+                None => Some(who.space),
+            };
+            match space {
+                Some(space) => concerned(&mut conn, concern, space, &named("id").unwrap_or_default()).await?,
+                // Its handler says that there is no such space.
+                None => Vec::new(),
+            }
         }
     };
     if allows(&who.role, need, &environments) { Ok(()) } else { Err(ApiError::forbidden(ELSEWHERE)) }
@@ -114,29 +125,34 @@ fn own((_, value): (&str, &str)) -> String {
     value.to_owned()
 }
 
-/// The environments that a request with that id in its path concerns; none where there is nothing of that id, which its
-/// handler says.
-async fn concerned(conn: &mut Connection, concern: Concern, id: &str) -> Result<Vec<EnvironmentId>, DbError> {
+/// The environments that a request with that id in its path concerns; none where there is nothing of that id in the space,
+/// which its handler says.
+async fn concerned(
+    conn: &mut Connection,
+    concern: Concern,
+    space: SpaceId,
+    id: &str,
+) -> Result<Vec<EnvironmentId>, DbError> {
     match concern {
         Concern::Environment => Ok(id.parse().into_iter().collect()),
         Concern::Machine => match id.parse() {
-            Ok(id) => environments_of_machines(conn, &[id]).await,
+            Ok(id) => environments_of_machines(conn, space, &[id]).await,
             Err(_) => Ok(Vec::new()),
         },
         Concern::Rollout => match id.parse() {
-            Ok(id) => environments_of_rollout(conn, id).await,
+            Ok(id) => environments_of_rollout(conn, space, id).await,
             Err(_) => Ok(Vec::new()),
         },
         Concern::Task => match id.parse() {
-            Ok(id) => environments_of_task(conn, id).await,
+            Ok(id) => environments_of_task(conn, space, id).await,
             Err(_) => Ok(Vec::new()),
         },
         Concern::Freeze => match id.parse() {
-            Ok(id) => environments_of_freeze(conn, id).await,
+            Ok(id) => environments_of_freeze(conn, space, id).await,
             Err(_) => Ok(Vec::new()),
         },
         Concern::Key => match id.parse() {
-            Ok(id) => environments_of_registration_key(conn, id).await,
+            Ok(id) => environments_of_registration_key(conn, space, id).await,
             Err(_) => Ok(Vec::new()),
         },
         Concern::Everything | Concern::Content => Ok(Vec::new()),
@@ -157,19 +173,19 @@ impl Principal {
 
 /// Refuses whoever does not operate all the environments of a selection. Asked by handlers whose request says in its body
 /// what it concerns.
-pub async fn operates(app: &App, who: &Principal, selection: &Selection) -> Result<(), ApiError> {
+pub async fn operates(app: &App, who: &Principal, space: SpaceId, selection: &Selection) -> Result<(), ApiError> {
     if matches!(who.role, Role::Administrator | Role::Operator(Reach::Everywhere)) {
         return Ok(());
     }
     let mut conn = app.db.read().await?;
     let environments = match selection {
         Selection::All => {
-            let all = environment_list(&mut conn, SpaceId::DEFAULT).await?;
+            let all = environment_list(&mut conn, space).await?;
             all.into_iter().map(|environment| environment.id).collect()
         }
         // A machine of one of them may belong to another one, too.
-        Selection::Environments(ids) => environments_around(&mut conn, ids).await?,
-        Selection::Machines(ids) => environments_of_machines(&mut conn, ids).await?,
+        Selection::Environments(ids) => environments_around(&mut conn, space, ids).await?,
+        Selection::Machines(ids) => environments_of_machines(&mut conn, space, ids).await?,
     };
     drop(conn);
     who.operates(&environments)

@@ -24,7 +24,7 @@ pub use session::{
 };
 pub use setup::{SETUP_LINK_LIFE, SetupError, setup_link_create, setup_link_redeem, setup_link_user};
 
-use crate::ids::{ApiKeyId, UserId};
+use crate::ids::{ApiKeyId, SpaceId, UserId};
 use crate::model::{Role, Scope};
 
 /// Who asks.
@@ -38,6 +38,8 @@ pub struct Principal {
     pub role: Role,
     /// How they proved it.
     pub via: Via,
+    /// The space that pages show them. The REST API takes that of the address.
+    pub space: SpaceId,
 }
 
 /// How somebody proved who they are.

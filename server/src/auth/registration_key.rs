@@ -11,11 +11,12 @@ use super::{Principal, Via, random};
 use crate::app::App;
 use crate::audit::Deed;
 use crate::clock::Timestamp;
-use crate::db::DbError;
+use crate::db::environments::environment_list;
 use crate::db::registration_keys::{
     NewRegistrationKey, registration_key_by_hash, registration_key_insert, registration_use_insert,
 };
 use crate::db::users::user_get;
+use crate::db::{DbError, Refusal};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, RegistrationKeyId, SpaceId};
 use crate::model::{AuditCategory, AuditKind, KeyState, KeyUse, RegistrationKey, Role, UseOutcome};
@@ -83,6 +84,10 @@ pub async fn registration_key_create(
         expires_at: app.now().after(grant.life),
     };
     let mut tx = app.db.write().await?;
+    let known = environment_list(&mut tx, space).await?;
+    if let Some(unknown) = grant.environments.iter().find(|id| known.iter().all(|known| known.id != **id)) {
+        return Err(DbError::from(Refusal::UnknownEnvironment(*unknown)).into());
+    }
     let id = registration_key_insert(&mut tx, space, &new, app.now()).await?;
     let line = format!("made {id}, by which up to {} machines may register", grant.machines);
     let deed = Deed::new(AuditKind::RegistrationKey, AuditCategory::Created, "Create", line).by(&who.username).on(id);
@@ -138,7 +143,7 @@ fn refusal(key: &RegistrationKey, maker: Option<&Role>, now: Timestamp) -> Optio
     }
     let who = |role: &Role| {
         let via = Via::Session;
-        Principal { user: key.user, username: key.username.clone(), role: role.clone(), via }
+        Principal { user: key.user, username: key.username.clone(), role: role.clone(), via, space: key.space }
     };
     match maker.map(who) {
         Some(maker) if maker.operates(&key.environments).is_ok() => None,

@@ -106,7 +106,13 @@ pub async fn login(
     app.logins.succeeded(peer, username);
     begin(app, session, user.id, &stored).await?;
     trail::logged_in(app, &user).await?;
-    Ok(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session })
+    Ok(Principal {
+        user: user.id,
+        username: user.username,
+        role: user.role,
+        via: Via::Session,
+        space: SpaceId::DEFAULT,
+    })
 }
 
 /// Makes `session` that user's. The id changes, so that whoever knew the old one is not logged in.
@@ -181,7 +187,13 @@ pub(super) async fn principal(db: &Db, session: &Session) -> Result<Option<Princ
     if now.since(Timestamp(login.noted_at)) >= NOTE_EVERY {
         session.insert(LOGIN_KEY, Login { noted_at: now.0, ..login }).await?;
     }
-    Ok(Some(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session }))
+    Ok(Some(Principal {
+        user: user.id,
+        username: user.username,
+        role: user.role,
+        via: Via::Session,
+        space: SpaceId::DEFAULT,
+    }))
 }
 
 /// The user who logged in; `None` where they are gone or have another password by now.

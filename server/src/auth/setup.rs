@@ -79,7 +79,13 @@ pub async fn setup_link_redeem(
     deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     session::begin(app, session, user.id, &password_hash).await?;
-    Ok(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session })
+    Ok(Principal {
+        user: user.id,
+        username: user.username,
+        role: user.role,
+        via: Via::Session,
+        space: SpaceId::DEFAULT,
+    })
 }
 
 fn oldest(app: &App) -> Timestamp {

@@ -1,5 +1,7 @@
 //! The table `environments`.
 
+use std::collections::HashSet;
+
 use super::{Connection, DbError, Refusal, slug};
 use crate::ids::{EnvironmentId, SpaceId};
 use crate::model::{Environment, NewEnvironment};
@@ -38,6 +40,34 @@ pub async fn environment_list(conn: &mut Connection, space: SpaceId) -> Result<V
         .fetch_all(conn)
         .await?;
     rows.into_iter().map(Environment::try_from).collect()
+}
+
+/// An environment of any space, as it is called where that matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentPlace {
+    /// Its id.
+    pub id: EnvironmentId,
+    /// Its name, behind that of its space where there is more than one.
+    pub label: String,
+}
+
+/// The environments of all spaces, in their order: where users may work.
+pub async fn environment_places(conn: &mut Connection) -> Result<Vec<EnvironmentPlace>, DbError> {
+    let sql = "SELECT e.id, e.name, s.name, (SELECT COUNT(*) FROM spaces) FROM environments e
+               JOIN spaces s ON s.id = e.space_id
+               ORDER BY CASE WHEN s.is_default = TRUE THEN 0 ELSE 1 END, s.name_key, e.sort_order, e.id";
+    let rows: Vec<(EnvironmentId, String, String, i64)> = sqlx::query_as(sql).fetch_all(conn).await?;
+    let place = |(id, name, space, spaces): (EnvironmentId, String, String, i64)| {
+        let label = if spaces > 1 { format!("{space} / {name}") } else { name };
+        EnvironmentPlace { id, label }
+    };
+    Ok(rows.into_iter().map(place).collect())
+}
+
+/// The ids of all environments of all spaces: users have no space.
+pub async fn environment_ids_everywhere(conn: &mut Connection) -> Result<HashSet<EnvironmentId>, DbError> {
+    let ids: Vec<EnvironmentId> = sqlx::query_scalar("SELECT id FROM environments").fetch_all(conn).await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// One environment.

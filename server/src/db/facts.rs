@@ -86,19 +86,21 @@ pub async fn facts_list(conn: &mut Connection, space: SpaceId) -> Result<HashMap
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Enabled machines that were not tried between `before` and `now`, those that were never tried first; at most `limit`.
+/// Enabled machines of a space that were not tried between `before` and `now`, those that were never tried first; at most `limit`.
 /// One that was tried in the future was tried before the clock was set back.
 pub async fn facts_due(
     conn: &mut Connection,
+    space: SpaceId,
     before: Timestamp,
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<MachineId>, DbError> {
     let machines = sqlx::query_scalar(
         "SELECT m.id FROM machines m LEFT JOIN machine_facts f ON f.machine_id = m.id
-         WHERE m.is_disabled = FALSE AND (COALESCE(f.tried_at, 0) <= $1 OR f.tried_at > $2)
-         ORDER BY COALESCE(f.tried_at, 0) LIMIT $3",
+         WHERE m.space_id = $1 AND m.is_disabled = FALSE AND (COALESCE(f.tried_at, 0) <= $2 OR f.tried_at > $3)
+         ORDER BY COALESCE(f.tried_at, 0) LIMIT $4",
     )
+    .bind(space)
     .bind(before)
     .bind(now)
     .bind(limit)

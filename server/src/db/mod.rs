@@ -32,6 +32,7 @@ pub mod settings;
 pub mod setup_links;
 mod slug;
 pub mod space_settings;
+pub mod spaces;
 pub mod tasks;
 pub mod users;
 pub mod version_failures;
@@ -104,6 +105,18 @@ pub enum Refusal {
         /// Longest name, in characters.
         max: usize,
     },
+    /// The slug belongs to another one.
+    #[error("there is already a space with the slug \"{slug}\"; choose another one")]
+    SlugTaken {
+        /// The slug.
+        slug: String,
+    },
+    /// The slug cannot stand in an address, or means something else there.
+    #[error("a slug is made of small letters, digits and single hyphens, and is no id: \"{slug}\" is not")]
+    SlugUnfit {
+        /// What was chosen.
+        slug: String,
+    },
     /// The environment cannot go while machines belong to it.
     #[error("the environment \"{name}\" still has {machines} machine(s); move or delete them first")]
     EnvironmentHasMachines {
@@ -152,7 +165,9 @@ impl DbError {
     pub fn is_duplicate(&self) -> bool {
         match self {
             Self::Statement(sqlx::Error::Database(error)) => error.is_unique_violation(),
-            Self::Refused(refusal) => matches!(refusal, Refusal::NameTaken { .. } | Refusal::PackageExists { .. }),
+            Self::Refused(refusal) => {
+                matches!(refusal, Refusal::NameTaken { .. } | Refusal::SlugTaken { .. } | Refusal::PackageExists { .. })
+            }
             _ => false,
         }
     }

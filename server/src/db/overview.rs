@@ -62,16 +62,16 @@ pub async fn overview_groups(conn: &mut Connection, space: SpaceId) -> Result<Ve
     rows.into_iter().map(read).collect()
 }
 
-/// How many rollouts there are in each state.
-pub async fn overview_rollout_states(conn: &mut Connection) -> Result<Vec<(String, i64)>, DbError> {
-    let sql = "SELECT state, COUNT(*) FROM rollouts GROUP BY state ORDER BY state";
+/// How many rollouts of each space there are in each state.
+pub async fn overview_rollout_states(conn: &mut Connection) -> Result<Vec<(SpaceId, String, i64)>, DbError> {
+    let sql = "SELECT space_id, state, COUNT(*) FROM rollouts GROUP BY space_id, state ORDER BY space_id, state";
     Ok(sqlx::query_as(sql).fetch_all(conn).await?)
 }
 
-/// How many tasks that are not over there are in each state.
-pub async fn overview_task_states(conn: &mut Connection) -> Result<Vec<(String, i64)>, DbError> {
-    let sql = "SELECT state, COUNT(*) FROM tasks WHERE state IN ('Queued', 'Executing', 'Cancelling')
-               GROUP BY state ORDER BY state";
+/// How many tasks of each space that are not over there are in each state.
+pub async fn overview_task_states(conn: &mut Connection) -> Result<Vec<(SpaceId, String, i64)>, DbError> {
+    let sql = "SELECT space_id, state, COUNT(*) FROM tasks WHERE state IN ('Queued', 'Executing', 'Cancelling')
+               GROUP BY space_id, state ORDER BY space_id, state";
     Ok(sqlx::query_as(sql).fetch_all(conn).await?)
 }
 

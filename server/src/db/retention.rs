@@ -55,18 +55,29 @@ pub async fn task_delete(conn: &mut Connection, task: TaskId) -> Result<(), DbEr
     Ok(())
 }
 
-/// Takes away some changes of health before a moment, but never the newest of a machine: that is how it is.
-pub async fn health_changes_delete(conn: &mut Connection, before: Timestamp, most: u32) -> Result<u64, DbError> {
+/// Takes away some changes of health of a space before a moment, but never the newest of a machine: that is how it is.
+pub async fn health_changes_delete(
+    conn: &mut Connection,
+    space: SpaceId,
+    before: Timestamp,
+    most: u32,
+) -> Result<u64, DbError> {
     let sql = "DELETE FROM machine_health_changes WHERE id IN
-               (SELECT c.id FROM machine_health_changes c WHERE c.occurred_at < $1 AND EXISTS
+               (SELECT c.id FROM machine_health_changes c JOIN machines m ON m.id = c.machine_id
+                WHERE m.space_id = $1 AND c.occurred_at < $2 AND EXISTS
                 (SELECT 1 FROM machine_health_changes n WHERE n.machine_id = c.machine_id AND n.id > c.id)
-                ORDER BY c.id LIMIT $2)";
-    Ok(sqlx::query(sql).bind(before).bind(most).execute(conn).await?.rows_affected())
+                ORDER BY c.id LIMIT $3)";
+    Ok(sqlx::query(sql).bind(space).bind(before).bind(most).execute(conn).await?.rows_affected())
 }
 
-/// Takes away some registration keys that stopped working before a moment, with their uses.
-pub async fn registration_keys_delete(conn: &mut Connection, before: Timestamp, most: u32) -> Result<u64, DbError> {
+/// Takes away some registration keys of a space that stopped working before a moment, with their uses.
+pub async fn registration_keys_delete(
+    conn: &mut Connection,
+    space: SpaceId,
+    before: Timestamp,
+    most: u32,
+) -> Result<u64, DbError> {
     let sql = "DELETE FROM registration_keys WHERE id IN
-               (SELECT id FROM registration_keys WHERE expires_at < $1 ORDER BY id LIMIT $2)";
-    Ok(sqlx::query(sql).bind(before).bind(most).execute(conn).await?.rows_affected())
+               (SELECT id FROM registration_keys WHERE space_id = $1 AND expires_at < $2 ORDER BY id LIMIT $3)";
+    Ok(sqlx::query(sql).bind(space).bind(before).bind(most).execute(conn).await?.rows_affected())
 }

@@ -286,13 +286,18 @@ pub async fn rollout_machines_last(
     rows.into_iter().map(PlaceRow::read).collect()
 }
 
-/// How long it took to send the package and to install it until the version was proven: of the last machines that were
-/// upgraded and of which that was measured, at most `limit`.
-pub async fn rollout_durations(conn: &mut Connection, limit: u32) -> Result<Vec<(Duration, Duration)>, DbError> {
-    let sql = "SELECT commanded_at - begun_at, phase_since - commanded_at FROM rollout_machines
-               WHERE phase = 'Upgraded' AND commanded_at >= begun_at AND phase_since >= commanded_at
-               ORDER BY phase_since DESC LIMIT $1";
-    let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(limit).fetch_all(conn).await?;
+/// How long it took to send the package and to install it until the version was proven: of the last machines of a space that
+/// were upgraded and of which that was measured, at most `limit`.
+pub async fn rollout_durations(
+    conn: &mut Connection,
+    space: SpaceId,
+    limit: u32,
+) -> Result<Vec<(Duration, Duration)>, DbError> {
+    let sql = "SELECT m.commanded_at - m.begun_at, m.phase_since - m.commanded_at FROM rollout_machines m
+               JOIN rollouts r ON r.id = m.rollout_id
+               WHERE r.space_id = $1 AND m.phase = 'Upgraded' AND m.commanded_at >= m.begun_at
+               AND m.phase_since >= m.commanded_at ORDER BY m.phase_since DESC LIMIT $2";
+    let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(space).bind(limit).fetch_all(conn).await?;
     let span = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or(0));
     Ok(rows.into_iter().map(|(sent, installed)| (span(sent), span(installed))).collect())
 }

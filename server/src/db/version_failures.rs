@@ -7,7 +7,7 @@ use contract::Version;
 
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
-use crate::ids::{MachineId, RolloutId};
+use crate::ids::{MachineId, RolloutId, SpaceId};
 
 /// Writes down that a version failed on a machine.
 pub async fn version_failure_insert(
@@ -54,14 +54,17 @@ pub async fn version_retries(conn: &mut Connection, version: &Version) -> Result
     Ok(rows.into_iter().collect())
 }
 
-/// On how many machines of each runtime a version failed and was not released. Those that were tried again count, too.
+/// On how many machines of each runtime a version failed in a space and was not released. Those that were tried again count,
+/// too.
 pub async fn version_failures_by_runtime(
     conn: &mut Connection,
+    space: SpaceId,
     version: &Version,
 ) -> Result<HashMap<String, usize>, DbError> {
-    let sql = "SELECT runtime, COUNT(DISTINCT machine_id) FROM version_failures
-               WHERE version = $1 AND released_at IS NULL GROUP BY runtime";
-    let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(version.to_string()).fetch_all(conn).await?;
+    let sql = "SELECT f.runtime, COUNT(DISTINCT f.machine_id) FROM version_failures f
+               JOIN machines m ON m.id = f.machine_id
+               WHERE m.space_id = $1 AND f.version = $2 AND f.released_at IS NULL GROUP BY f.runtime";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(space).bind(version.to_string()).fetch_all(conn).await?;
     Ok(rows.into_iter().map(|(runtime, count)| (runtime, usize::try_from(count).unwrap_or(0))).collect())
 }
 
@@ -78,15 +81,17 @@ pub async fn version_failures_retry(
     Ok(done.rows_affected())
 }
 
-/// Lets a version be tried again on every machine of a runtime. How many failures that released.
+/// Lets a version be tried again on every machine of a space with that runtime. How many failures that released.
 pub async fn version_failures_release_runtime(
     conn: &mut Connection,
+    space: SpaceId,
     version: &Version,
     runtime: &str,
     now: Timestamp,
 ) -> Result<u64, DbError> {
-    let sql = "UPDATE version_failures SET released_at = $3
-               WHERE version = $1 AND runtime = $2 AND released_at IS NULL";
-    let done = sqlx::query(sql).bind(version.to_string()).bind(runtime).bind(now).execute(conn).await?;
+    let sql = "UPDATE version_failures SET released_at = $4 WHERE version = $2 AND runtime = $3 AND released_at IS NULL
+               AND machine_id IN (SELECT id FROM machines WHERE space_id = $1)";
+    let query = sqlx::query(sql).bind(space).bind(version.to_string()).bind(runtime).bind(now);
+    let done = query.execute(conn).await?;
     Ok(done.rows_affected())
 }

@@ -48,6 +48,8 @@ words! {
         ApiKey = "ApiKey",
         /// A key by which machines register themselves.
         RegistrationKey = "RegistrationKey",
+        /// A space.
+        Space = "Space",
         /// What holds for the whole portal: deadlines, and what is kept.
         Setting = "Setting",
         /// Logging in and out.
@@ -68,6 +70,7 @@ impl AuditKind {
             Self::User => "user",
             Self::ApiKey => "API key",
             Self::RegistrationKey => "registration key",
+            Self::Space => "space",
             Self::Setting => "setting",
             Self::Session => "session",
         }

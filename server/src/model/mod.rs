@@ -1,4 +1,4 @@
-//! What the portal knows: environments, machines, facts, packages, tasks and users, as values.
+//! What the portal knows: environments, machines, facts, packages, spaces, tasks and users, as values.
 //!
 //! Read by everybody in the portal. Nothing here does I/O or reads a clock.
 
@@ -10,6 +10,7 @@ pub mod instances;
 pub mod machine;
 pub mod package;
 pub mod registration;
+pub mod space;
 pub mod task;
 pub mod user;
 
@@ -21,5 +22,6 @@ pub use instances::{Answer, Instances};
 pub use machine::{Address, Machine, NewMachine};
 pub use package::{NewPackage, Package};
 pub use registration::{KeyState, KeyUse, RegistrationKey, UseOutcome};
+pub use space::{NewSpace, Space, SpaceActivity, SpaceContents, TaskQueue};
 pub use task::{LogCategory, LogEntry, MachineTask, MachineTaskState, NewTask, Task, TaskState};
 pub use user::{ApiKey, KeyWish, Reach, Role, Scope, User};

@@ -4,6 +4,7 @@
 //! the page shows, and only what differs is sent, rendered by the page's own templates. Nothing is kept for a page that
 //! went away; one that comes back says what it saw last, and gets the difference or the whole.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::auth::may::reading;
 use crate::auth::{PageUser, session_ended};
 use crate::db::DbError;
 use crate::error::ApiError;
-use crate::ids::{MachineId, RolloutId, TaskId};
+use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
 use crate::live::Change;
 use crate::model::Role;
 
@@ -66,8 +67,8 @@ type Kept = (Instant, Arc<Truth>);
 #[derive(Clone)]
 struct Streams {
     places: Arc<Semaphore>,
-    /// What the environments page is made from, and when its loading began. Many open pages load it once.
-    truth: Arc<Mutex<Option<Kept>>>,
+    /// What the environments page of each space is made from, and when its loading began. Many open pages load it once.
+    truth: Arc<Mutex<HashMap<SpaceId, Kept>>>,
 }
 
 impl Default for Streams {
@@ -77,17 +78,17 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// What was true at `after` or later.
-    async fn truth(&self, app: &App, after: Instant) -> Result<Arc<Truth>, DbError> {
+    /// What was true in a space at `after` or later.
+    async fn truth(&self, app: &App, space: SpaceId, after: Instant) -> Result<Arc<Truth>, DbError> {
         let mut kept = self.truth.lock().await;
-        if let Some((loaded, truth)) = &*kept
+        if let Some((loaded, truth)) = kept.get(&space)
             && *loaded >= after
         {
             return Ok(truth.clone());
         }
         let began = Instant::now();
-        let truth = Arc::new(environments::load(app).await?);
-        *kept = Some((began, truth.clone()));
+        let truth = Arc::new(environments::load(app, space).await?);
+        kept.insert(space, (began, truth.clone()));
         Ok(truth)
     }
 }
@@ -156,16 +157,24 @@ impl Scope {
         }
     }
 
-    async fn load(&self, app: &App, streams: &Streams, after: Instant) -> Result<Box<dyn LiveView>, ApiError> {
+    async fn load(
+        &self,
+        app: &App,
+        space: SpaceId,
+        streams: &Streams,
+        after: Instant,
+    ) -> Result<Box<dyn LiveView>, ApiError> {
         Ok(match self {
-            Self::Dashboard => Box::new(dashboard::load(app).await?),
-            Self::Environments(filter) => Box::new(environments_view(&*streams.truth(app, after).await?, filter)),
-            Self::Machine(id) => Box::new(machines::load(app, *id).await?),
-            Self::Rollouts(page) => Box::new(rollouts::load_list(app, *page).await?),
-            Self::Rollout(id, all) => Box::new(rollouts::load_view(app, *id, *all).await?),
-            Self::Packages => Box::new(packages::load(app).await?),
-            Self::Tasks(filter) => Box::new(tasks::load_list(app, filter).await?),
-            Self::Task(id, window) => Box::new(tasks::load(app, *id, Some(*window)).await?),
+            Self::Dashboard => Box::new(dashboard::load(app, space).await?),
+            Self::Environments(filter) => {
+                Box::new(environments_view(&*streams.truth(app, space, after).await?, filter))
+            }
+            Self::Machine(id) => Box::new(machines::load(app, space, *id).await?),
+            Self::Rollouts(page) => Box::new(rollouts::load_list(app, space, *page).await?),
+            Self::Rollout(id, all) => Box::new(rollouts::load_view(app, space, *id, *all).await?),
+            Self::Packages => Box::new(packages::load(app, space).await?),
+            Self::Tasks(filter) => Box::new(tasks::load_list(app, space, filter).await?),
+            Self::Task(id, window) => Box::new(tasks::load(app, space, *id, Some(*window)).await?),
         })
     }
 }
@@ -195,6 +204,8 @@ async fn events(
         app,
         role: user.0.role,
         streams,
+        // The space that the page was made in, whatever its reader looks at by now.
+        space: fields.get("space").parse().unwrap_or(SpaceId::DEFAULT),
         scope,
         changes,
         seen: Some(seen),
@@ -222,6 +233,7 @@ struct Follower {
     /// What its reader may do, who is shown their own buttons.
     role: Role,
     streams: Streams,
+    space: SpaceId,
     scope: Scope,
     changes: broadcast::Receiver<Change>,
     /// The cursor of what the page saw before the stream began; taken when its first content was made.
@@ -290,7 +302,7 @@ impl Follower {
 
     /// What brings the page up to date; empty where it is.
     async fn look(&mut self, after: Instant) -> Result<String, ApiError> {
-        let view = self.scope.load(&self.app, &self.streams, after).await?;
+        let view = self.scope.load(&self.app, self.space, &self.streams, after).await?;
         let (now, parts) = (self.app.now(), view.parts());
         let html = match &self.seen {
             Some(seen) if *seen == cursor(&parts) => Ok(String::new()),

@@ -26,7 +26,7 @@ use crate::db::registration_keys::{
     registration_use_list,
 };
 use crate::error::ApiError;
-use crate::ids::{RegistrationKeyId, SpaceId};
+use crate::ids::RegistrationKeyId;
 use crate::model::{AuditCategory, AuditKind, Environment, KeyState, KeyUse, RegistrationKey, UseOutcome};
 
 /// How long a key works, as the form offers it: minutes and words.
@@ -155,9 +155,9 @@ async fn page(
     problem: Option<String>,
 ) -> Result<ListPage, PageError> {
     let mut conn = app.db.read().await?;
-    let all = environment_list(&mut conn, SpaceId::DEFAULT).await?;
-    let used = registration_use_latest(&mut conn, SpaceId::DEFAULT).await?;
-    let keys = registration_key_list(&mut conn, SpaceId::DEFAULT).await?;
+    let all = environment_list(&mut conn, user.0.space).await?;
+    let used = registration_use_latest(&mut conn, user.0.space).await?;
+    let keys = registration_key_list(&mut conn, user.0.space).await?;
     let now = app.now();
     let rows = keys.into_iter().map(|key| {
         let used_at = used.get(&key.id).copied();
@@ -189,7 +189,7 @@ async fn make(
     let draft = Draft::of(&fields, own_address(&app, &uri, &headers));
     let again = |problem: String| (StatusCode::UNPROCESSABLE_ENTITY, problem);
     let made = match draft.grant() {
-        Ok(grant) => match registration_key_create(&app, SpaceId::DEFAULT, &user.0, &grant).await {
+        Ok(grant) => match registration_key_create(&app, user.0.space, &user.0, &grant).await {
             Ok(made) => Ok(made),
             Err(error) if error.status == StatusCode::BAD_REQUEST => Err(again(error.message)),
             Err(error) => return Err(error.into()),
@@ -232,9 +232,9 @@ impl ShowPage {
 
 async fn show(user: PageUser, State(app): State<App>, Id(id): Id<RegistrationKeyId>) -> Result<ShowPage, PageError> {
     let mut conn = app.db.read().await?;
-    let key = registration_key_get(&mut conn, SpaceId::DEFAULT, id).await?;
+    let key = registration_key_get(&mut conn, user.0.space, id).await?;
     let key = key.ok_or_else(|| ApiError::not_found(format!("The registration key {id}")))?;
-    let all = environment_list(&mut conn, SpaceId::DEFAULT).await?;
+    let all = environment_list(&mut conn, user.0.space).await?;
     let uses = registration_use_list(&mut conn, id).await?;
     let shell = Shell::new(&app, &user, Section::Environments, format!("Registration key {}", id.0));
     Ok(ShowPage { row: row(key, &all, None, shell.now), uses, now: shell.now, shell })
@@ -243,10 +243,10 @@ async fn show(user: PageUser, State(app): State<App>, Id(id): Id<RegistrationKey
 /// Revoking one that works no more changes nothing.
 async fn revoke(user: PageUser, State(app): State<App>, Id(id): Id<RegistrationKeyId>) -> Result<Redirect, PageError> {
     let mut tx = app.db.write().await?;
-    if registration_key_revoke(&mut tx, SpaceId::DEFAULT, id, &user.0.username, app.now()).await? {
+    if registration_key_revoke(&mut tx, user.0.space, id, &user.0.username, app.now()).await? {
         let (kind, category) = (AuditKind::RegistrationKey, AuditCategory::Deleted);
         let deed = Deed::new(kind, category, "Revoke", format!("revoked {id}")).by(&user.0.username).on(id);
-        deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
+        deed.write(&mut tx, user.0.space, app.now()).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
     Ok(Redirect::to("/registration-keys"))

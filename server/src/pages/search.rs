@@ -78,10 +78,11 @@ struct SearchPage {
 async fn search(user: PageUser, State(app): State<App>, Address(fields): Address) -> Result<Response, PageError> {
     let wanted: String = fields.get("q").trim().chars().take(SEARCH_MAX).collect();
     let mut conn = app.db.read().await?;
-    if let Some(href) = named(&mut conn, &wanted).await? {
+    if let Some(href) = named(&mut conn, user.0.space, &wanted).await? {
         return Ok(Redirect::to(&href).into_response());
     }
-    let groups = if wanted.is_empty() { Vec::new() } else { found(&load(&mut conn, &wanted).await?, &wanted) };
+    let groups =
+        if wanted.is_empty() { Vec::new() } else { found(&load(&mut conn, user.0.space, &wanted).await?, &wanted) };
     if let [Group { hits, all: 1, .. }] = &groups[..]
         && let [only] = &hits[..]
     {
@@ -92,8 +93,7 @@ async fn search(user: PageUser, State(app): State<App>, Address(fields): Address
 }
 
 /// The page of what has this very number, such as `Machines-3`.
-async fn named(conn: &mut Connection, wanted: &str) -> Result<Option<String>, DbError> {
-    let space = SpaceId::DEFAULT;
+async fn named(conn: &mut Connection, space: SpaceId, wanted: &str) -> Result<Option<String>, DbError> {
     if let Ok(id) = wanted.parse::<RolloutId>() {
         return Ok(rollout_get(conn, space, id).await?.map(|_| format!("/rollouts/{id}")));
     }
@@ -105,8 +105,7 @@ async fn named(conn: &mut Connection, wanted: &str) -> Result<Option<String>, Db
     Ok(machines.map(|_| format!("/machines/{id}")))
 }
 
-async fn load(conn: &mut Connection, wanted: &str) -> Result<Stock, DbError> {
-    let space = SpaceId::DEFAULT;
+async fn load(conn: &mut Connection, space: SpaceId, wanted: &str) -> Result<Stock, DbError> {
     // A rollout is found by its version alone.
     let rollouts = match wanted.contains(|c: char| c.is_ascii_digit()) {
         true => rollout_list(conn, space, 0, ROLLOUTS_MAX).await?,
@@ -210,7 +209,7 @@ mod tests {
 
     /// Each kind's number of hits and what is shown of it first.
     async fn found_in(app: &TestApp, wanted: &str) -> Vec<(&'static str, usize, String)> {
-        let stock = load(&mut app.db.read().await.unwrap(), wanted).await.unwrap();
+        let stock = load(&mut app.db.read().await.unwrap(), SpaceId::DEFAULT, wanted).await.unwrap();
         let groups = found(&stock, wanted);
         groups.into_iter().map(|group| (group.title, group.all, group.hits[0].name.clone())).collect()
     }
@@ -222,7 +221,7 @@ mod tests {
         assert_eq!(found_in(&app, "SHOP-30").await, one);
         assert_eq!(found_in(&app, "10.0.0.30").await, one);
         assert_eq!(found_in(&app, &Thumbprint([30; 32]).to_string().to_lowercase()).await, one);
-        let stock = load(&mut app.db.read().await.unwrap(), "web").await.unwrap();
+        let stock = load(&mut app.db.read().await.unwrap(), SpaceId::DEFAULT, "web").await.unwrap();
         let groups = found(&stock, "web");
         assert_eq!((groups[0].hits.len(), groups[0].all), (HITS_MAX, 30));
         assert_eq!(groups[0].hits[0].note, "Production · Web");
@@ -238,9 +237,12 @@ mod tests {
         assert_eq!(found_in(&app, "2026.4").await, [("Rollouts", 1, rollout.id.to_string())]);
         let mut conn = app.db.read().await.unwrap();
         for (wanted, path) in [("rollouts-1", "/rollouts/Rollouts-1"), ("Machines-1", "/machines/Machines-1")] {
-            assert_eq!(named(&mut conn, wanted).await.unwrap().as_deref(), Some(path));
+            assert_eq!(named(&mut conn, SpaceId::DEFAULT, wanted).await.unwrap().as_deref(), Some(path));
         }
-        assert_eq!(named(&mut conn, "ServerTasks-1").await.unwrap().as_deref(), Some("/tasks/ServerTasks-1"));
-        assert_eq!(named(&mut conn, "Machines-99").await.unwrap(), None);
+        assert_eq!(
+            named(&mut conn, SpaceId::DEFAULT, "ServerTasks-1").await.unwrap().as_deref(),
+            Some("/tasks/ServerTasks-1")
+        );
+        assert_eq!(named(&mut conn, SpaceId::DEFAULT, "Machines-99").await.unwrap(), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What stands around every page: the places of the portal, who is logged in, and where the live stream is.
 
 use crate::app::App;
+use crate::attention::Needs;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::model::Role;
@@ -72,7 +73,7 @@ pub struct Shell {
     /// What stands in the search of the top line.
     pub search: String,
     /// How many machines and rollouts need a person.
-    needs: (usize, usize),
+    needs: Needs,
     /// The portal's time when the page was made.
     pub now: Timestamp,
 }
@@ -81,15 +82,15 @@ impl Shell {
     /// What stands around a page that does not change by itself.
     pub fn new(app: &App, user: &PageUser, section: Section, title: impl Into<String>) -> Self {
         let (username, role) = (user.0.username.clone(), user.0.role.clone());
-        let needs = (app.attention.machines(), app.attention.rollouts());
+        let needs = app.attention.of(user.0.space);
         Self { title: title.into(), section, username, role, live: None, search: String::new(), needs, now: app.now() }
     }
 
     /// How much needs a person in a place of the portal.
     pub fn needs(&self, place: &Section) -> usize {
         match place {
-            Section::Environments => self.needs.0,
-            Section::Rollouts => self.needs.1,
+            Section::Environments => self.needs.machines,
+            Section::Rollouts => self.needs.rollouts,
             Section::Dashboard | Section::Packages | Section::Tasks | Section::Audit | Section::Settings => 0,
         }
     }

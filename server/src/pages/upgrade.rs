@@ -10,7 +10,7 @@ use super::{PageError, sentence};
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::error::ApiError;
-use crate::ids::{EnvironmentId, MachineId, SpaceId};
+use crate::ids::{EnvironmentId, MachineId};
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
 
 /// The buttons: for all machines, for those of an environment, for one.
@@ -35,7 +35,7 @@ async fn machine(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) 
 
 async fn upgrade(app: &App, user: &PageUser, selection: Selection) -> Result<Redirect, PageError> {
     let request = RolloutRequest::of(selection);
-    let rollout = rollout_create(app, SpaceId::DEFAULT, &user.0.username, request).await.map_err(refused)?;
+    let rollout = rollout_create(app, user.0.space, &user.0.username, request).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{}", rollout.id)))
 }
 

@@ -11,6 +11,7 @@ use super::create::{RolloutError, RolloutRequest, Selection, rollout_tell, rollo
 use super::strategy::Strategy;
 use crate::app::App;
 use crate::db::policies::{bundle_seen_insert, bundles_seen, policies_list, version_called_off};
+use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, SpaceId};
 
@@ -37,7 +38,17 @@ impl UpgradePolicy {
     }
 }
 
-/// Makes the rollouts of a version that is bundled for the first time. Called once at the start, before the loops.
+/// Makes the rollouts of a version that is bundled for the first time, in every space. Called once at the start, before the
+/// loops.
+pub async fn on_start_everywhere(app: &App) -> Result<(), DbError> {
+    let spaces = space_ids(&mut *app.db.read().await?).await?;
+    for space in spaces {
+        on_start(app, space).await?;
+    }
+    Ok(())
+}
+
+/// The same in one space.
 pub async fn on_start(app: &App, space: SpaceId) -> Result<(), DbError> {
     let Some(bundled) = app.bundle.version().cloned() else { return Ok(()) };
     let mut tx = app.db.write().await?;

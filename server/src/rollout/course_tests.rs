@@ -47,6 +47,17 @@ struct Plan {
     known: Known,
 }
 
+fn limits() -> Limits {
+    Limits {
+        queue: crate::model::TaskQueue::Runs,
+        deadlines: Deadlines::default(),
+        issued_generation: 0,
+        packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
+        failed_on: HashMap::new(),
+        role_sizes: HashMap::new(),
+    }
+}
+
 impl Plan {
     fn of(strategy: Strategy, count: usize) -> Self {
         let cut = strategy.cut(&vec![Candidate::default(); count], Duration::from_secs(600));
@@ -86,13 +97,7 @@ impl Plan {
         Self {
             known: Known {
                 observations: machines.iter().map(|machine| (machine.machine, observation.clone())).collect(),
-                limits: Limits {
-                    deadlines: Deadlines::default(),
-                    issued_generation: 0,
-                    packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
-                    failed_on: HashMap::new(),
-                    role_sizes: HashMap::new(),
-                },
+                limits: limits(),
                 candidates: machines.iter().map(|machine| (machine.machine, candidate())).collect(),
                 role_sizes: HashMap::new(),
                 calendar: Calendar::default(),

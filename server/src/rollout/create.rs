@@ -333,7 +333,7 @@ pub(super) async fn draw_up(
     let (max_in_flight, failure_budget) =
         (strategy.max_in_flight.of(selected.len()).min(MAX_IN_FLIGHT_MAX), strategy.failure_budget.of(selected.len()));
     let candidates: Vec<Candidate> = selected.iter().map(|(_, candidate)| candidate.clone()).collect();
-    let cut = named(conn, space, &strategy).await?.cut(&candidates, app.deadlines().soak);
+    let cut = named(conn, space, &strategy).await?.cut(&candidates, app.deadlines(space).soak);
     let mut machines = selected;
     for ((machine, _), wave) in machines.iter_mut().zip(&cut.wave_of) {
         machine.wave = *wave;

@@ -21,6 +21,7 @@ use crate::db::rollouts::{
     RolloutPackage, generation_issued, generation_put, rollout_get, rollout_machine_get, rollout_machine_update,
     rollout_packages, rollout_revision,
 };
+use crate::db::spaces::space_queue;
 use crate::db::{Connection, DbError};
 use crate::health::machine_check;
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
@@ -208,9 +209,13 @@ impl One {
         self.write_in(tx, Outcome::Ready(command)).await
     }
 
-    /// True where nobody stopped the rollout while the package was on its way, and one machine alone answers.
+    /// True where nobody stopped the rollout or the tasks of its space while the package was on its way, and one machine alone
+    /// answers.
     async fn may_command(&self, conn: &mut Connection) -> Result<bool, DbError> {
         if facts_get(conn, self.machine).await?.is_some_and(|facts| facts.instances.is_cloned()) {
+            return Ok(false);
+        }
+        if space_queue(conn, self.space).await?.is_stopped() {
             return Ok(false);
         }
         if rollout_revision(conn, self.rollout).await? == Some(self.revision) {
@@ -276,7 +281,7 @@ impl One {
             version: row.target(&self.target).clone(),
             generation: command.generation,
             expected: command.expected.parse().ok()?,
-            drain_ms: u64::try_from(self.app.deadlines().drain.as_millis()).unwrap_or(u64::MAX),
+            drain_ms: u64::try_from(self.app.deadlines(self.space).drain.as_millis()).unwrap_or(u64::MAX),
         })
     }
 
@@ -309,7 +314,7 @@ impl One {
             rollout_machine_update(&mut tx, self.rollout, &tried).await?;
             return tx.commit().await.map_err(DbError::from);
         };
-        let next = match enter(&row, phase, &self.app.deadlines(), now) {
+        let next = match enter(&row, phase, &self.app.deadlines(self.space), now) {
             // It was never given the command that was written down for it.
             Ok(next) if matches!(outcome, Outcome::Declined(_)) => RolloutMachine { previous: None, ..next },
             Ok(next) => next,

@@ -93,6 +93,7 @@ impl<'a> Gate<'a> {
         }
         let own = self.own(ahead, at);
         own.or_else(|| Self::of_rollout(ahead))
+            .or_else(|| self.limits.queue.is_stopped().then_some(Hindrance::QueueStopped))
             .or_else(|| Self::of_wave(ahead, at, blocked))
             .or_else(|| self.full(ahead, at))
     }
@@ -258,7 +259,8 @@ impl<'a> Gate<'a> {
     /// Opens what may be opened.
     pub fn open_waves(&self, ahead: &mut Ahead) -> Option<Action> {
         let before = ahead.open_wave;
-        while !ahead.is_halted() && ahead.open_wave + 1 < ahead.rollout.waves.len() && self.blocked(ahead).is_none() {
+        let may_open = !ahead.is_halted() && !self.limits.queue.is_stopped();
+        while may_open && ahead.open_wave + 1 < ahead.rollout.waves.len() && self.blocked(ahead).is_none() {
             ahead.open_wave += 1;
         }
         (ahead.open_wave > before).then_some(Action::OpenWave { wave: ahead.open_wave })
@@ -271,7 +273,7 @@ impl<'a> Gate<'a> {
             Proof::Soaking { .. } => 0,
             Proof::Given => ahead.rollout.max_in_flight as usize,
         };
-        if ahead.is_halted() || ahead.all.in_flight >= cap {
+        if ahead.is_halted() || self.limits.queue.is_stopped() || ahead.all.in_flight >= cap {
             return Vec::new();
         }
         let mut actions = Vec::new();

@@ -260,7 +260,7 @@ async fn act(
             Ok(Some(Done::of(format!("lets {OUTSIDE}"), format!("let {OUTSIDE}, in {id}"))))
         }
         Hand::ReleaseVersion(runtime) => {
-            let released = version_failures_release_runtime(tx, &rollout.target, runtime, now).await?;
+            let released = version_failures_release_runtime(tx, rollout.space, &rollout.target, runtime, now).await?;
             let version = format!("{} for {runtime}", rollout.target);
             Ok((released > 0).then(|| Done::of(format!("releases {version}"), format!("released {version}, in {id}"))))
         }

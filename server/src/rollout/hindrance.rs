@@ -97,6 +97,8 @@ pub enum Hindrance {
         /// Why.
         reason: String,
     },
+    /// The task queue of its space is stopped.
+    QueueStopped,
     /// A wave before its own is not done.
     WaveClosed {
         /// Its wave, from 0.
@@ -180,7 +182,8 @@ impl Hindrance {
             | Self::Closed(_)
             | Self::Cancelled
             | Self::Scheduled { .. }
-            | Self::Stopped { .. } => false,
+            | Self::Stopped { .. }
+            | Self::QueueStopped => false,
         }
     }
 
@@ -201,6 +204,7 @@ impl Hindrance {
             Self::Cancelled => "Cancelled",
             Self::Scheduled { .. } => "Scheduled",
             Self::Stopped { .. } => "Stopped",
+            Self::QueueStopped => "QueueStopped",
             Self::WaveClosed { .. } => "WaveClosed",
             Self::Soaking { .. } | Self::FirstSoaks { .. } => "Soaking",
             Self::AwaitsPerson { .. } => "AwaitsPerson",
@@ -257,6 +261,9 @@ impl fmt::Display for Hindrance {
             Self::Cancelled => f.write_str("the rollout is cancelled"),
             Self::Scheduled { at } => write!(f, "the rollout begins at {}", at.minutes()),
             Self::Stopped { reason } => write!(f, "the rollout is paused: {reason}"),
+            Self::QueueStopped => {
+                f.write_str("the task queue of its space is stopped; it begins when an administrator starts that again")
+            }
             Self::WaveClosed { wave, open } => {
                 write!(f, "it is in wave {}, and wave {} is not done", wave + 1, open + 1)
             }

@@ -23,10 +23,11 @@ use crate::db::places::{place_last, place_of, place_rollouts};
 use crate::db::rollouts::{
     Place, generation_issued, places_live, rollout_get, rollout_machines_last, rollout_open, rollout_packages,
 };
+use crate::db::spaces::space_list_stopped;
 use crate::db::version_failures::{version_failures, version_failures_by_runtime, version_retries};
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
-use crate::model::{Facts, Machine};
+use crate::model::{Facts, Machine, TaskQueue};
 
 /// What is known of the machines of some rollouts, at one moment.
 #[derive(Debug)]
@@ -35,11 +36,12 @@ pub struct Snapshot {
     facts: HashMap<MachineId, Facts>,
     holds: HashMap<MachineId, Hold>,
     disabled: HashSet<EnvironmentId>,
-    failures: HashMap<Version, Failures>,
+    failures: HashMap<(SpaceId, Version), Failures>,
     packages: HashMap<RolloutId, HashMap<String, u64>>,
     role_sizes: HashMap<(EnvironmentId, String), usize>,
     issued_generation: u64,
-    deadlines: Deadlines,
+    deadlines: HashMap<SpaceId, Deadlines>,
+    stopped: HashSet<SpaceId>,
     calendars: HashMap<SpaceId, Calendar>,
     now: Timestamp,
 }
@@ -71,7 +73,8 @@ impl Snapshot {
             packages: HashMap::new(),
             role_sizes: HashMap::new(),
             issued_generation: generation_issued(conn).await?,
-            deadlines: app.deadlines(),
+            deadlines: spaces.iter().map(|space| (*space, app.deadlines(*space))).collect(),
+            stopped: space_list_stopped(conn).await?,
             calendars: HashMap::new(),
             now: app.clock.now(),
         };
@@ -87,21 +90,24 @@ impl Snapshot {
         for rollout in rollouts {
             let packages = rollout_packages(conn, rollout.id).await?;
             known.packages.insert(rollout.id, packages.into_iter().map(|p| (p.runtime, p.size)).collect());
-            if !known.failures.contains_key(&rollout.target) {
-                let on = version_failures(conn, &rollout.target).await?;
-                let again = version_retries(conn, &rollout.target).await?;
-                let by_runtime = version_failures_by_runtime(conn, &rollout.target).await?;
-                known.failures.insert(rollout.target.clone(), Failures { on, again, by_runtime });
+            let of = (rollout.space, rollout.target.clone());
+            if known.failures.contains_key(&of) {
+                continue;
             }
+            let on = version_failures(conn, &rollout.target).await?;
+            let again = version_retries(conn, &rollout.target).await?;
+            let by_runtime = version_failures_by_runtime(conn, rollout.space, &rollout.target).await?;
+            known.failures.insert(of, Failures { on, again, by_runtime });
         }
         Ok(known)
     }
 
     /// Everything that the planner asks of one of the rollouts that this was read for. `open` are all that are open.
     pub fn look(&self, open: &[Rollout], rollout: &Rollout) -> (HashMap<MachineId, Observation>, Limits) {
-        let failures = self.failures.get(&rollout.target);
+        let failures = self.failures.get(&(rollout.space, rollout.target.clone()));
         let limits = Limits {
-            deadlines: self.deadlines,
+            deadlines: self.deadlines.get(&rollout.space).copied().unwrap_or_default(),
+            queue: TaskQueue::of(self.stopped.contains(&rollout.space)),
             issued_generation: self.issued_generation,
             packages: self.packages.get(&rollout.id).cloned().unwrap_or_default(),
             failed_on: failures.map(|failures| failures.by_runtime.clone()).unwrap_or_default(),
@@ -211,7 +217,7 @@ async fn whys_among(
         Some(version) => (
             version_failures(conn, version).await?,
             version_retries(conn, version).await?,
-            version_failures_by_runtime(conn, version).await?,
+            version_failures_by_runtime(conn, space, version).await?,
         ),
         None => (HashMap::new(), HashSet::new(), HashMap::new()),
     };

@@ -23,6 +23,7 @@ use crate::db::rollouts::{
     generation_issued, generation_put, rollout_machine_update, rollout_open, rollout_open_wave, rollout_revise,
     rollout_revision, rollout_set_state,
 };
+use crate::db::spaces::space_queue;
 use crate::db::tasks::{task_begin, task_end, task_get, task_log_append};
 use crate::db::version_failures::version_failure_insert;
 use crate::db::{Connection, DbError};
@@ -200,9 +201,9 @@ async fn step(
     to: Phase,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let rollout = next.id;
+    let (rollout, space) = (next.id, next.space);
     let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(false) };
-    let mut stepped = match enter(machine, to, &app.deadlines(), now) {
+    let mut stepped = match enter(machine, to, &app.deadlines(space), now) {
         Ok(stepped) => stepped,
         Err(error) => {
             tracing::error!(machine.id = %id, rollout.id = %rollout, %error, "a step was not taken");
@@ -319,9 +320,9 @@ async fn write_intent(
     id: MachineId,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let rollout = next.id;
+    let (rollout, space) = (next.id, next.space);
     let Some(machine) = next.machines.iter_mut().find(|machine| machine.machine == id) else { return Ok(false) };
-    let intent = intend(machine, &app.deadlines(), now);
+    let intent = intend(machine, &app.deadlines(space), now);
     if !rollout_machine_update(conn, rollout, &intent).await? {
         return Ok(false);
     }
@@ -338,7 +339,12 @@ async fn sync_task(conn: &mut Connection, next: &Rollout, now: Timestamp) -> Res
         return Ok(false);
     }
     match wanted {
-        TaskState::Executing if task.state == TaskState::Queued => task_begin(conn, next.task, now).await?,
+        TaskState::Executing if task.state == TaskState::Queued => {
+            if space_queue(conn, next.space).await?.is_stopped() {
+                return Ok(false);
+            }
+            task_begin(conn, next.task, now).await?;
+        }
         state if state.is_completed() => task_end(conn, next.task, state, &error, now).await?,
         _ => return Ok(false),
     }

@@ -21,6 +21,8 @@ use crate::rollout::strategy::Amount;
 use crate::tentacle::fake::{FakeMachine, FakeTentacles, Nature};
 use crate::testing::{SetClock, TestApp};
 
+#[path = "stopped_tests.rs"]
+mod stopped;
 #[path = "undo_tests.rs"]
 mod undo;
 
@@ -142,7 +144,7 @@ async fn every_machine_is_upgraded_commanded_once_and_confirmed() {
         assert_eq!(machine.orders[0].expected, old());
     }
     assert!(done.machines.iter().all(|machine| machine.from == Some(old())));
-    let measured = rollout_durations(&mut fixture.test.db.read().await.unwrap(), 3).await.unwrap();
+    let measured = rollout_durations(&mut fixture.test.db.read().await.unwrap(), SpaceId::DEFAULT, 3).await.unwrap();
     assert_eq!(measured.len(), 3, "the last ones");
     let proving_time = fixture.test.rollout.proving_time;
     assert!(measured.iter().all(|(_, installing)| *installing >= proving_time), "{measured:?}");

@@ -14,7 +14,7 @@ use super::phase::{Phase, WaitReason};
 use super::state::{Deadlines, Rollout, RolloutState};
 use crate::clock::Timestamp;
 use crate::ids::{EnvironmentId, MachineId, RolloutId};
-use crate::model::Facts;
+use crate::model::{Facts, TaskQueue};
 
 /// What is known of one machine of a rollout when it is planned.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,8 @@ pub enum Elsewhere {
 pub struct Limits {
     /// How long each phase may take.
     pub deadlines: Deadlines,
+    /// Whether the tasks of its space begin. Where they do not, it commands no machine.
+    pub queue: TaskQueue,
     /// The highest generation this portal ever issued.
     pub issued_generation: u64,
     /// The size in bytes of the package that the rollout has for each runtime.
@@ -164,7 +166,7 @@ pub fn plan(
         }
     }
     // Only now it is known whether a failure of one machine stops the others.
-    if ahead.is_halted() {
+    if ahead.is_halted() || limits.queue.is_stopped() {
         stand_still(&mut ahead);
     }
     let mut gate = Gate::new(&ahead, observations, limits);

@@ -16,6 +16,8 @@ mod hours;
 mod late;
 #[path = "mark_tests.rs"]
 mod marks;
+#[path = "queue_tests.rs"]
+mod queue;
 #[path = "undo_plan_tests.rs"]
 mod undo;
 #[path = "wave_tests.rs"]
@@ -129,6 +131,7 @@ impl Fleet {
             sims: ids.zip(natures.iter().map(sim)).collect(),
             facts: HashMap::new(),
             limits: Limits {
+                queue: crate::model::TaskQueue::Runs,
                 deadlines: Deadlines::default(),
                 issued_generation: 100,
                 packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
@@ -414,18 +417,6 @@ fn a_machine_at_the_target_or_beyond_is_left_as_it_is() {
     fleet.run(10);
     assert_eq!((fleet.phase(1), fleet.phase(2)), (PhaseKind::Skipped, PhaseKind::Skipped));
     assert_eq!((fleet.rollout.state, fleet.touched()), (RolloutState::Completed, 0));
-}
-
-#[test]
-fn a_cancelled_rollout_starts_nothing_and_lets_the_commanded_finish() {
-    let mut fleet = Fleet::new(&[Nature::Good, Nature::Good]);
-    fleet.run(10);
-    fleet.rollout.cancel_requested_at = Some(Timestamp(fleet.now));
-    fleet.run(1);
-    assert_eq!((fleet.phase(1), fleet.phase(2)), (PhaseKind::Proving, PhaseKind::Cancelled));
-    assert_eq!(fleet.rollout.state, RolloutState::Running, "it is not over while a machine is in flight");
-    fleet.run(60);
-    assert_eq!((fleet.phase(1), fleet.rollout.state), (PhaseKind::Upgraded, RolloutState::Cancelled));
 }
 
 #[test]

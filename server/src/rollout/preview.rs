@@ -70,7 +70,7 @@ pub async fn rollout_preview(app: &App, space: SpaceId, request: &RolloutRequest
         draft.machines.iter().map(|(machine, candidate)| (machine.machine, candidate.clone())).collect();
     let role_sizes = machine_role_sizes(&mut conn, space).await?;
     let calendar = calendar_load(&mut conn, space, now).await?;
-    let pace = pace(&mut conn).await?;
+    let pace = pace(&mut conn, space).await?;
     drop(conn);
     let busy =
         rollout.machines.iter().filter_map(|machine| busy(machine, observations.get(&machine.machine)?)).collect();
@@ -101,9 +101,9 @@ pub async fn rollout_choice(app: &App, space: SpaceId, request: &RolloutRequest)
     Ok(choice(&draw_up(app, &mut conn, space, request).await?, request.start_at))
 }
 
-/// How long upgrades took here; `None` where none was measured.
-pub async fn pace(conn: &mut Connection) -> Result<Option<Pace>, DbError> {
-    Ok(Pace::of(&rollout_durations(conn, MEASURED_MAX).await?))
+/// How long upgrades took in a space; `None` where none was measured.
+pub async fn pace(conn: &mut Connection, space: SpaceId) -> Result<Option<Pace>, DbError> {
+    Ok(Pace::of(&rollout_durations(conn, space, MEASURED_MAX).await?))
 }
 
 fn choice(draft: &Draft, start_at: Option<Timestamp>) -> String {

@@ -1,5 +1,5 @@
 //! The loop that runs tasks. It takes no input: woken by a poke or a tick, it loads the open tasks from the database and
-//! starts those that are not running. It may be killed at any line; the next one goes on from the rows.
+//! starts those that are not running and whose space lets tasks begin. It may be killed at any line; the next one goes on from the rows.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::step::outcome;
 use super::{CONNECTIVITY, DEPLOY, HEALTH, connect, deploy, health};
 use crate::app::App;
 use crate::db::DbError;
+use crate::db::spaces::space_list_stopped;
 use crate::db::tasks::{task_begin, task_end, task_list_open, task_machine_update, task_machines};
 use crate::error::chain;
 use crate::ids::TaskId;
@@ -69,15 +70,22 @@ impl Runner {
     async fn wake(&mut self) -> Result<(), DbError> {
         let mut conn = self.app.db.read().await?;
         let open = task_list_open(&mut conn).await?;
+        let stopped = space_list_stopped(&mut conn).await?;
         drop(conn);
         for task in open {
             let Some(kind) = [HEALTH, CONNECTIVITY, DEPLOY].into_iter().find(|kind| *kind == task.task.name) else {
                 continue;
             };
-            if !self.jobs.contains_key(&task.id)
+            // What was begun before its space was stopped goes on; what is not wished any more ends.
+            let waits = task.state == TaskState::Queued && stopped.contains(&task.task.space);
+            if !waits
+                && !self.jobs.contains_key(&task.id)
                 && self.jobs.values().filter(|job| job.kind == kind).count() < TASKS_AT_ONCE_MAX
             {
                 let cancel = CancellationToken::new();
+                if task.state == TaskState::Cancelling {
+                    cancel.cancel();
+                }
                 let id = self.running.spawn(job(self.app.clone(), task.clone(), cancel.clone())).id();
                 self.jobs.insert(task.id, Job { id, kind, cancel });
             }

@@ -37,12 +37,12 @@ async fn the_identity_is_shown_with_who_trusts_it_and_that_it_cannot_be_changed_
 async fn the_machine_policy_is_changed_and_what_would_fail_machines_is_refused() {
     let portal = seed::portal().await;
     let mut browser = Browser::logged_in(&portal).await;
-    let configured = portal.deadlines();
+    let configured = portal.deadlines(SpaceId::DEFAULT);
     assert_eq!(browser.get("/settings/machines").await.count("input[type=number]"), 9);
     let saved = browser.post("/settings/machines", &[("checking_s", "45"), ("health_interval_s", "120")]).await;
     assert_eq!(saved.location.as_deref(), Some("/settings/machines"));
-    assert_eq!(portal.deadlines().checking, Duration::from_secs(45));
-    assert_eq!(portal.health_interval(), Duration::from_secs(120));
+    assert_eq!(portal.deadlines(SpaceId::DEFAULT).checking, Duration::from_secs(45));
+    assert_eq!(portal.health_interval(SpaceId::DEFAULT), Duration::from_secs(120));
     let page = browser.get("/settings/machines").await;
     assert_eq!(page.count("#checking_s[value='45']"), 1);
     assert_eq!(page.count("#restarting_s[value=''][placeholder='120']"), 1, "{}", page.html);
@@ -50,10 +50,13 @@ async fn the_machine_policy_is_changed_and_what_would_fail_machines_is_refused()
     for (name, value) in [("checking_s", "1"), ("proving_time_s", "3000"), ("drain_s", "soon")] {
         let refused = browser.post("/settings/machines", &[(name, value)]).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{name}");
-        assert_eq!((refused.count(".notice"), portal.deadlines().checking), (1, Duration::from_secs(45)));
+        assert_eq!(
+            (refused.count(".notice"), portal.deadlines(SpaceId::DEFAULT).checking),
+            (1, Duration::from_secs(45))
+        );
     }
     browser.post("/settings/machines", &[]).await;
-    assert_eq!(portal.deadlines(), configured, "emptied, the configured ones hold again");
+    assert_eq!(portal.deadlines(SpaceId::DEFAULT), configured, "emptied, the configured ones hold again");
 }
 
 #[tokio::test]

@@ -408,6 +408,7 @@ impl World {
         let failed = failed.filter(|(version, _)| *version == rollout.target).count();
         let packages = [("linux-x64".to_owned(), 1 << 20)].into_iter().filter(|_| rollout.undo_of.is_none());
         Limits {
+            queue: octopus_server::model::TaskQueue::Runs,
             deadlines: Deadlines::default(),
             issued_generation: self.generation,
             packages: packages.collect(),

@@ -10,6 +10,7 @@ mod portal;
 mod registration;
 mod resources;
 mod rollouts;
+mod spaces;
 mod tasks;
 mod users;
 mod wire;

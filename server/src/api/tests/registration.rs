@@ -12,7 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Client {
     async fn who(&self, role: Role) -> Principal {
         let admin = user_by_name(&mut self.app.db.read().await.unwrap(), "admin").await.unwrap().unwrap();
-        Principal { user: admin.id, username: admin.username, role, via: Via::Session }
+        Principal { user: admin.id, username: admin.username, role, via: Via::Session, space: SpaceId::DEFAULT }
     }
 
     async fn registration_key(&self, machines: u32) -> (RegistrationKeyId, String) {

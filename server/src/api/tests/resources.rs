@@ -55,12 +55,16 @@ async fn the_machine_policy_is_read_and_written_and_promises_nothing_else() {
     assert_eq!(ids(&client.get("/api/machinepolicies?partialName=other").await), Vec::<&str>::new());
     let (status, same) = client.call("PUT", path, Some(policy.clone())).await;
     assert_eq!((status, &same), (StatusCode::OK, &policy));
-    assert_eq!(client.app.machine_policy(), crate::policy::MachinePolicy::default(), "nothing was set by that");
+    assert_eq!(
+        client.app.machine_policy(crate::ids::SpaceId::DEFAULT),
+        crate::policy::MachinePolicy::default(),
+        "nothing was set by that"
+    );
     let wish = json!({"MachineHealthCheckPolicy": {"HealthCheckInterval": "1.00:00:00"}, "UpgradeDeadlines": {"Checking": "00:01:17"}});
     let (_, changed) = client.call("PUT", path, Some(wish)).await;
     assert_eq!(changed["MachineHealthCheckPolicy"]["HealthCheckInterval"], "1.00:00:00");
-    assert_eq!(client.app.health_interval(), Duration::from_secs(86_400));
-    assert_eq!(client.app.deadlines().checking, Duration::from_secs(77));
+    assert_eq!(client.app.health_interval(crate::ids::SpaceId::DEFAULT), Duration::from_secs(86_400));
+    assert_eq!(client.app.deadlines(crate::ids::SpaceId::DEFAULT).checking, Duration::from_secs(77));
     let (bad, missing) = (StatusCode::BAD_REQUEST, StatusCode::NOT_IMPLEMENTED);
     for (body, status, text) in [
         (json!({"MachineUpdatePolicy": {"TentacleUpdateBehavior": "Update"}}), missing, "AutomaticUpgrade"),
@@ -123,7 +127,6 @@ async fn what_is_not_built_says_so_and_what_is_nothing_is_not_found() {
         ("GET", "/api/deployments?ids=Deployments-1"),
         ("GET", "/api/tenants/all"),
         ("POST", "/api/build-information"),
-        ("POST", "/api/spaces"),
         ("POST", "/api/tasks/ServerTasks-1/prioritize"),
         ("DELETE", "/api/users/Users-1"),
         ("GET", "/api/packages/Acme/1.0.0/delta-signature"),

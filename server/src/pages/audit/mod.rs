@@ -21,7 +21,6 @@ use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::db::audit::{AuditFilter, audit_list};
 use crate::db::users::user_list;
-use crate::ids::SpaceId;
 use crate::model::AuditKind;
 use crate::rollout::automatic;
 
@@ -50,7 +49,7 @@ async fn list(user: PageUser, State(app): State<App>, Address(fields): Address) 
     let filter = Filter::read(&fields);
     let mut conn = app.db.read().await?;
     let wanted = AuditFilter { take: PAGE_SIZE + 1, ..filter.wanted() };
-    let mut found = audit_list(&mut conn, SpaceId::DEFAULT, &wanted).await?;
+    let mut found = audit_list(&mut conn, user.0.space, &wanted).await?;
     let has_more = found.len() > PAGE_SIZE as usize;
     found.truncate(PAGE_SIZE as usize);
     let last = found.last().filter(|_| has_more).map(|audit| audit.id);

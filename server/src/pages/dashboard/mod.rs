@@ -51,16 +51,16 @@ struct ShowPage {
 }
 
 async fn show(user: PageUser, State(app): State<App>) -> Result<ShowPage, PageError> {
-    let view = load(&app).await?;
+    let view = load(&app, user.0.space).await?;
     let scope = format!("page=dashboard&seen={}", cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Dashboard, "Dashboard").live(&scope);
     Ok(ShowPage { now: shell.now, shell, view })
 }
 
 /// What the page shows.
-pub async fn load(app: &App) -> Result<DashboardView, DbError> {
+pub async fn load(app: &App, space: SpaceId) -> Result<DashboardView, DbError> {
     let mut conn = app.db.read().await?;
-    let space = SpaceId::DEFAULT;
+
     let newest = TaskFilter { take: RECENT, ..TaskFilter::default() };
     let loaded = Loaded {
         environments: environment_list(&mut conn, space).await?.len(),

@@ -185,9 +185,9 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
 
 async fn edit(user: PageUser, State(app): State<App>, Id(id): Id<EnvironmentId>) -> Result<FormPage, PageError> {
     let mut conn = app.db.read().await?;
-    let environment = get_one(&mut conn, id).await?;
-    let draft = Draft::of(environment, &Cares::load(&mut conn, SpaceId::DEFAULT).await?);
-    let calendar = calendar_load(&mut conn, SpaceId::DEFAULT, app.now()).await?;
+    let environment = get_one(&mut conn, user.0.space, id).await?;
+    let draft = Draft::of(environment, &Cares::load(&mut conn, user.0.space).await?);
+    let calendar = calendar_load(&mut conn, user.0.space, app.now()).await?;
     let hours = hours(&calendar, id, app.now());
     Ok(FormPage { hours, ..form(&app, &user, Some(id), draft, None) })
 }
@@ -216,7 +216,7 @@ async fn save(
 /// Writes the draft down as a new environment or over an old one; where it cannot be, shows it again and says why.
 async fn put(app: &App, user: &PageUser, id: Option<EnvironmentId>, draft: Draft) -> Result<Response, PageError> {
     let problem = match draft.read().and_then(|new| Ok((new, draft.care()?))) {
-        Ok((new, care)) => match environment_write(app, SpaceId::DEFAULT, id, |_| Ok(new), &care).await {
+        Ok((new, care)) => match environment_write(app, user.0.space, id, |_| Ok(new), &care).await {
             Ok((written, _)) => {
                 return Ok(Redirect::to(&format!("/environments#environment-{}", written.id.0)).into_response());
             }
@@ -234,7 +234,7 @@ async fn ask_delete(
     State(app): State<App>,
     Id(id): Id<EnvironmentId>,
 ) -> Result<ConfirmPage, PageError> {
-    let environment = get_one(&mut *app.db.read().await?, id).await?;
+    let environment = get_one(&mut *app.db.read().await?, user.0.space, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Environments, format!("Delete {}?", environment.name)),
         consequence: "The environment goes; what was deployed for it on machines stays there. It can only be deleted \
@@ -249,14 +249,14 @@ async fn ask_delete(
     })
 }
 
-async fn delete(_: PageUser, State(app): State<App>, Id(id): Id<EnvironmentId>) -> Result<Redirect, PageError> {
-    if !environment_remove(&app, SpaceId::DEFAULT, id).await? {
+async fn delete(user: PageUser, State(app): State<App>, Id(id): Id<EnvironmentId>) -> Result<Redirect, PageError> {
+    if !environment_remove(&app, user.0.space, id).await? {
         return Err(ApiError::not_found(format!("The environment {id}")).into());
     }
     Ok(Redirect::to("/environments"))
 }
 
-async fn get_one(conn: &mut Connection, id: EnvironmentId) -> Result<Environment, PageError> {
-    let environment = environment_get(conn, SpaceId::DEFAULT, id).await?;
+async fn get_one(conn: &mut Connection, space: SpaceId, id: EnvironmentId) -> Result<Environment, PageError> {
+    let environment = environment_get(conn, space, id).await?;
     Ok(environment.ok_or_else(|| ApiError::not_found(format!("The environment {id}")))?)
 }

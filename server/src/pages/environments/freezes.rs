@@ -13,7 +13,7 @@ use crate::auth::{PageUser, may, operates};
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
 use crate::db::maintenance::{Freeze, freeze_list};
-use crate::ids::{EnvironmentId, FreezeId, SpaceId};
+use crate::ids::{EnvironmentId, FreezeId};
 use crate::model::Environment;
 use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
@@ -61,8 +61,8 @@ struct FreezesPage {
 
 async fn page(app: &App, user: &PageUser, draft: Draft, problem: Option<String>) -> Result<FreezesPage, PageError> {
     let mut conn = app.db.read().await?;
-    let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
-    let freezes = freeze_list(&mut conn, SpaceId::DEFAULT).await?;
+    let environments = environment_list(&mut conn, user.0.space).await?;
+    let freezes = freeze_list(&mut conn, user.0.space).await?;
     let rows = freezes.into_iter().map(|freeze| row(freeze, &environments, app.now())).collect();
     let shell = Shell::new(app, user, Section::Environments, "Freezes");
     Ok(FreezesPage { shell, rows, environments, draft, problem })
@@ -136,10 +136,10 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
     let draft = Draft::from(&fields);
     let read = draft.read();
     if let Ok(period) = &read {
-        operates(&app, &user.0, &period.scope.selection()).await?;
+        operates(&app, &user.0, user.0.space, &period.scope.selection()).await?;
     }
     let problem = match read {
-        Ok(period) => match freeze_add(&app, SpaceId::DEFAULT, &user.0.username, period).await {
+        Ok(period) => match freeze_add(&app, user.0.space, &user.0.username, period).await {
             Ok(_) => return Ok(Redirect::to("/freezes").into_response()),
             Err(FreezeError::Db(error)) => return Err(error.into()),
             Err(refused) => refused.to_string(),
@@ -152,6 +152,6 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
 
 /// Taking back a freeze that is gone already changes nothing.
 async fn end(user: PageUser, State(app): State<App>, Id(id): Id<FreezeId>) -> Result<Redirect, PageError> {
-    freeze_end(&app, SpaceId::DEFAULT, &user.0.username, id).await?;
+    freeze_end(&app, user.0.space, &user.0.username, id).await?;
     Ok(Redirect::to("/freezes"))
 }

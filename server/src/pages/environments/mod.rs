@@ -51,22 +51,22 @@ struct ListPage {
 }
 
 async fn list(user: PageUser, State(app): State<App>, Address(fields): Address) -> Result<ListPage, PageError> {
-    let view = environments_view(&load(&app).await?, &Filter::read(&fields));
+    let view = environments_view(&load(&app, user.0.space).await?, &Filter::read(&fields));
     let scope = format!("page=environments&seen={}&{}", cursor(&view.parts()), view.filter.query());
     let shell = Shell::new(&app, &user, Section::Environments, "Environments").live(&scope);
     Ok(ListPage { now: shell.now, shell, view })
 }
 
 /// What the page is made from.
-pub async fn load(app: &App) -> Result<Truth, DbError> {
+pub async fn load(app: &App, space: SpaceId) -> Result<Truth, DbError> {
     let mut conn = app.db.read().await?;
-    let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
-    let machines = brief_list(&mut conn, SpaceId::DEFAULT).await?;
-    let places = place_list(&mut conn, SpaceId::DEFAULT).await?;
-    let paused = rollout_paused(&mut conn, SpaceId::DEFAULT).await?;
+    let environments = environment_list(&mut conn, space).await?;
+    let machines = brief_list(&mut conn, space).await?;
+    let places = place_list(&mut conn, space).await?;
+    let paused = rollout_paused(&mut conn, space).await?;
     let ended = places.iter().filter(|(_, place)| may_be_judged(&place.machine)).map(|(id, _)| *id).collect::<Vec<_>>();
     let facts = facts_of(&mut conn, &ended).await?;
-    let holds = hold_list(&mut conn, SpaceId::DEFAULT, app.now()).await?;
+    let holds = hold_list(&mut conn, space, app.now()).await?;
     Ok(Truth { environments, machines, facts, places, paused, bundled: bundled(app), holds })
 }
 

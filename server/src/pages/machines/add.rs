@@ -42,7 +42,7 @@ async fn new(user: PageUser, State(app): State<App>, Address(fields): Address) -
 }
 
 async fn page(app: &App, user: &PageUser, draft: Draft, problem: Option<String>) -> Result<NewPage, PageError> {
-    let environments = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let environments = environment_list(&mut *app.db.read().await?, user.0.space).await?;
     Ok(NewPage { shell: Shell::new(app, user, Section::Environments, "Add machine"), environments, draft, problem })
 }
 
@@ -62,9 +62,9 @@ struct FoundPage {
 
 async fn look(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Response, PageError> {
     let draft = Draft::from(&fields);
-    match find(&app, &draft).await? {
+    match find(&app, user.0.space, &draft).await? {
         Ok(thumbprint) => {
-            let twins = machine_by_thumbprint(&mut *app.db.read().await?, SpaceId::DEFAULT, thumbprint).await?;
+            let twins = machine_by_thumbprint(&mut *app.db.read().await?, user.0.space, thumbprint).await?;
             let shell = Shell::new(&app, &user, Section::Environments, "Add machine");
             Ok(FoundPage { shell, draft, thumbprint, twins }.into_response())
         }
@@ -73,14 +73,14 @@ async fn look(user: PageUser, State(app): State<App>, Body(fields): Body) -> Res
 }
 
 /// The thumbprint at the draft's address, or why a person has to change the form first.
-async fn find(app: &App, draft: &Draft) -> Result<Result<Thumbprint, String>, DbError> {
+async fn find(app: &App, space: SpaceId, draft: &Draft) -> Result<Result<Thumbprint, String>, DbError> {
     if draft.name.is_empty() {
         return Ok(Err("the machine must have a name".to_owned()));
     }
     if draft.environments.is_empty() {
         return Ok(Err("a machine must belong to at least one environment".to_owned()));
     }
-    if machine_by_name(&mut *app.db.read().await?, SpaceId::DEFAULT, &draft.name).await?.is_some() {
+    if machine_by_name(&mut *app.db.read().await?, space, &draft.name).await?.is_some() {
         return Ok(Err(format!("there is already a machine with the name \"{}\"; choose another name", draft.name)));
     }
     let address = match draft.address() {
@@ -106,5 +106,5 @@ async fn add(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
 
 async fn insert(app: &App, user: &PageUser, new: &NewMachine) -> Result<MachineId, PageError> {
     user.0.operates(&new.environments)?;
-    Ok(machine_add(app, SpaceId::DEFAULT, new).await?.id)
+    Ok(machine_add(app, user.0.space, new).await?.id)
 }

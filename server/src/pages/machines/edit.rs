@@ -43,7 +43,7 @@ struct EditPage {
 }
 
 async fn edit(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<EditPage, PageError> {
-    let machine = get_one(&mut *app.db.read().await?, id).await?;
+    let machine = get_one(&mut *app.db.read().await?, user.0.space, id).await?;
     page(&app, &user, id, machine.name.clone(), machine.into(), None).await
 }
 
@@ -55,7 +55,7 @@ async fn page(
     draft: Draft,
     problem: Option<String>,
 ) -> Result<EditPage, PageError> {
-    let environments = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let environments = environment_list(&mut *app.db.read().await?, user.0.space).await?;
     let shell = Shell::new(app, user, Section::Environments, format!("Edit {name}"));
     Ok(EditPage { shell, id, name, environments, draft, problem })
 }
@@ -75,7 +75,7 @@ async fn save(
         },
         Err(problem) => problem,
     };
-    let name = get_one(&mut *app.db.read().await?, id).await?.name;
+    let name = get_one(&mut *app.db.read().await?, user.0.space, id).await?.name;
     let page = page(&app, &user, id, name, draft, Some(sentence(&problem))).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
@@ -83,17 +83,17 @@ async fn save(
 async fn update(app: &App, user: &PageUser, id: MachineId, new: &NewMachine) -> Result<(), PageError> {
     user.0.operates(&new.environments)?;
     let wish = |_: &Machine| Ok::<_, ApiError>(new.clone());
-    let (old, new) = machine_change(app, SpaceId::DEFAULT, id, wish).await?.ok_or_else(|| missing(id))?;
+    let (old, new) = machine_change(app, user.0.space, id, wish).await?.ok_or_else(|| missing(id))?;
     if (old.address, old.thumbprint) != (new.address, new.thumbprint) && !new.is_disabled {
         // What is known of it was seen at the old address.
         let machines = Selection::Machines(vec![id]);
-        task_create_health(app, SpaceId::DEFAULT, &user.0.username, &machines, None).await.map_err(refused)?;
+        task_create_health(app, user.0.space, &user.0.username, &machines, None).await.map_err(refused)?;
     }
     Ok(())
 }
 
 async fn ask_delete(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<ConfirmPage, PageError> {
-    let machine = get_one(&mut *app.db.read().await?, id).await?;
+    let machine = get_one(&mut *app.db.read().await?, user.0.space, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Environments, format!("Delete {}?", machine.name)),
         consequence:
@@ -109,15 +109,15 @@ async fn ask_delete(user: PageUser, State(app): State<App>, Id(id): Id<MachineId
     })
 }
 
-async fn delete(_: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
-    if !machine_remove(&app, SpaceId::DEFAULT, id).await? {
+async fn delete(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
+    if !machine_remove(&app, user.0.space, id).await? {
         return Err(missing(id));
     }
     Ok(Redirect::to("/environments"))
 }
 
-async fn get_one(conn: &mut Connection, id: MachineId) -> Result<Machine, PageError> {
-    machine_get(conn, SpaceId::DEFAULT, id).await?.ok_or_else(|| missing(id))
+async fn get_one(conn: &mut Connection, space: SpaceId, id: MachineId) -> Result<Machine, PageError> {
+    machine_get(conn, space, id).await?.ok_or_else(|| missing(id))
 }
 
 fn missing(id: MachineId) -> PageError {

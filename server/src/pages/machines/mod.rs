@@ -77,7 +77,7 @@ struct ShowPage {
 }
 
 async fn show(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<ShowPage, PageError> {
-    let view = load(&app, id).await?;
+    let view = load(&app, user.0.space, id).await?;
     let scope = format!("machine={id}&seen={}", cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Environments, view.row.name.clone()).live(&scope);
     Ok(ShowPage { now: shell.now, shell, view })
@@ -85,23 +85,23 @@ async fn show(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> 
 
 /// One machine with everything that is known of it. Reads nothing of any other machine, but for what a rollout that it
 /// waits in does with them.
-pub async fn load(app: &App, id: MachineId) -> Result<MachineView, ApiError> {
+pub async fn load(app: &App, space: SpaceId, id: MachineId) -> Result<MachineView, ApiError> {
     let mut conn = app.db.read().await?;
-    let machine = machine_get(&mut conn, SpaceId::DEFAULT, id).await?;
+    let machine = machine_get(&mut conn, space, id).await?;
     let machine = machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
     let facts = facts_get(&mut conn, id).await?;
     let why = why_of(app, &mut conn, &machine, facts.as_ref()).await?;
     let hold = hold_get(&mut conn, id, app.now()).await?;
     let truth = Truth {
-        environments: environment_list(&mut conn, SpaceId::DEFAULT).await?,
+        environments: environment_list(&mut conn, space).await?,
         facts: facts.clone().into_iter().map(|facts| (id, facts)).collect(),
-        places: place_of(&mut conn, SpaceId::DEFAULT, id).await?.into_iter().map(|place| (id, place)).collect(),
-        paused: rollout_paused(&mut conn, SpaceId::DEFAULT).await?,
+        places: place_of(&mut conn, space, id).await?.into_iter().map(|place| (id, place)).collect(),
+        paused: rollout_paused(&mut conn, space).await?,
         bundled: bundled(app),
         holds: hold.into_iter().map(|hold| (id, hold)).collect(),
         ..Truth::default()
     };
-    let (past, past_total) = machine_past(&mut conn, SpaceId::DEFAULT, id, PastKind::Changes, (0, PAST_SHOWN)).await?;
+    let (past, past_total) = machine_past(&mut conn, space, id, PastKind::Changes, (0, PAST_SHOWN)).await?;
     let is_refused = facts.as_ref().is_some_and(|facts| matches!(facts.contact, Contact::Refused { .. }));
     let around = Around {
         events: machine_event_list(&mut conn, id).await?,
@@ -128,7 +128,7 @@ async fn hold(
         return Err(ApiError::bad_request("The end of the hold has passed already.").into());
     }
     let who = Who { name: &user.0.username, why: reason };
-    machine_hold(&app, SpaceId::DEFAULT, id, who, until).await.map_err(refused_rollout)?;
+    machine_hold(&app, user.0.space, id, who, until).await.map_err(refused_rollout)?;
     Ok(Redirect::to(&format!("/machines/{id}")))
 }
 
@@ -139,7 +139,7 @@ async fn release(
     Body(fields): Body,
 ) -> Result<Redirect, PageError> {
     let who = Who { name: &user.0.username, why: fields.get("reason") };
-    machine_release(&app, SpaceId::DEFAULT, id, who).await.map_err(refused_rollout)?;
+    machine_release(&app, user.0.space, id, who).await.map_err(refused_rollout)?;
     Ok(Redirect::to(&format!("/machines/{id}")))
 }
 
@@ -156,12 +156,12 @@ async fn alone(
 
 async fn check(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
     let machines = Selection::Machines(vec![id]);
-    let task = task_create_health(&app, SpaceId::DEFAULT, &user.0.username, &machines, None).await.map_err(refused)?;
+    let task = task_create_health(&app, user.0.space, &user.0.username, &machines, None).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{task}")))
 }
 
 /// Walks the way to the machine step by step, as a task whose log tells them.
 async fn connect(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<Redirect, PageError> {
-    let task = task_create_connect(&app, SpaceId::DEFAULT, &user.0.username, id).await.map_err(refused)?;
+    let task = task_create_connect(&app, user.0.space, &user.0.username, id).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{task}")))
 }

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::db::machine_past::{Deed, Past, PastKind, machine_past};
 use crate::db::machines::machine_get;
 use crate::error::ApiError;
-use crate::ids::{MachineId, SpaceId};
+use crate::ids::MachineId;
 use crate::model::Machine;
 use crate::pages::PageError;
 use crate::pages::form::{Address, Id};
@@ -59,10 +59,10 @@ async fn show(
     let kind = PastKind::from_word(fields.get("kind")).unwrap_or(PastKind::Changes);
     let page = fields.get("page").parse().unwrap_or(0_u32);
     let mut conn = app.db.read().await?;
-    let machine = machine_get(&mut conn, SpaceId::DEFAULT, id).await?;
+    let machine = machine_get(&mut conn, user.0.space, id).await?;
     let machine = machine.ok_or_else(|| ApiError::not_found(format!("The machine {id}")))?;
     let skip = page.saturating_mul(PAGE_SIZE);
-    let (past, total) = machine_past(&mut conn, SpaceId::DEFAULT, id, kind, (skip, PAGE_SIZE)).await?;
+    let (past, total) = machine_past(&mut conn, user.0.space, id, kind, (skip, PAGE_SIZE)).await?;
     let has_more = total > u64::from(skip) + u64::from(PAGE_SIZE);
     let shell = Shell::new(&app, &user, Section::Environments, format!("History of {}", machine.name));
     Ok(PastPage { now: shell.now, shell, machine, kind, past, total, page, has_more })

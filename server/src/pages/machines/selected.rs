@@ -13,7 +13,7 @@ use crate::auth::{PageUser, operates};
 use crate::bulk::{self, machines_do};
 use crate::db::machines::machine_some;
 use crate::error::ApiError;
-use crate::ids::{MachineId, SpaceId};
+use crate::ids::MachineId;
 use crate::pages::environments::filter::Filter;
 use crate::pages::environments::view::matching;
 use crate::pages::form::{Body, Fields};
@@ -158,10 +158,10 @@ async fn ask(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
     let deed = Deed::read(&fields)?;
     let filter = read_filter(fields.get("filter"));
     let ids: Vec<MachineId> = match fields.get("which") {
-        "all" => matching(&environments::load(&app).await?, &filter),
+        "all" => matching(&environments::load(&app, user.0.space).await?, &filter),
         _ => fields.parsed("machine").collect(),
     };
-    operates(&app, &user.0, &Selection::Machines(ids.clone())).await?;
+    operates(&app, &user.0, user.0.space, &Selection::Machines(ids.clone())).await?;
     let mut machines = machine_some(&mut *app.db.read().await?, &ids).await?;
     if machines.is_empty() {
         let message = "No machine was chosen. Tick the machines you mean, or choose all of them.";
@@ -186,7 +186,7 @@ async fn ask(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
 async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Result<Redirect, PageError> {
     let deed = Deed::read(&fields)?;
     let ids: Vec<MachineId> = fields.get("machines").split(',').filter_map(|id| id.parse().ok()).collect();
-    operates(&app, &user.0, &Selection::Machines(ids.clone())).await?;
+    operates(&app, &user.0, user.0.space, &Selection::Machines(ids.clone())).await?;
     let name = &user.0.username;
     match deed {
         Deed::Upgrade => {
@@ -194,12 +194,12 @@ async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
             let is_found = fields.get("which") == "all";
             let failed_before = if is_found { FailedBefore::LeftAlone } else { FailedBefore::TriedAgain };
             let request = RolloutRequest { failed_before, ..RolloutRequest::of(Selection::Machines(ids)) };
-            let rollout = rollout_create(&app, SpaceId::DEFAULT, name, request).await.map_err(refused_rollout)?;
+            let rollout = rollout_create(&app, user.0.space, name, request).await.map_err(refused_rollout)?;
             Ok(Redirect::to(&format!("/rollouts/{}", rollout.id)))
         }
         Deed::Check => {
             let machines = Selection::Machines(ids);
-            let task = task_create_health(&app, SpaceId::DEFAULT, name, &machines, None).await;
+            let task = task_create_health(&app, user.0.space, name, &machines, None).await;
             Ok(Redirect::to(&format!("/tasks/{}", task.map_err(refused_task)?)))
         }
         Deed::Plain(plain) => {
@@ -208,7 +208,7 @@ async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
                 let message = "Say why: whoever finds the machines held wants to know.";
                 return Err(ApiError::bad_request(message).into());
             }
-            machines_do(&app, SpaceId::DEFAULT, &ids, plain, Who { name, why: &why }).await?;
+            machines_do(&app, user.0.space, &ids, plain, Who { name, why: &why }).await?;
             Ok(Redirect::to(&format!("/environments?{}", read_filter(fields.get("filter")).query())))
         }
     }

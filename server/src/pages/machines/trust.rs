@@ -13,7 +13,7 @@ use crate::auth::PageUser;
 use crate::db::machines::{machine_by_thumbprint, machine_get};
 use crate::discovery::discover;
 use crate::error::ApiError;
-use crate::ids::{MachineId, SpaceId};
+use crate::ids::MachineId;
 use crate::model::{Machine, NewMachine};
 use crate::pages::form::{Body, Id};
 use crate::pages::shell::{Section, Shell};
@@ -47,11 +47,11 @@ struct TrustPage {
 }
 
 async fn ask(user: PageUser, State(app): State<App>, Id(id): Id<MachineId>) -> Result<TrustPage, PageError> {
-    let machine = machine_get(&mut *app.db.read().await?, SpaceId::DEFAULT, id).await?.ok_or_else(|| missing(id))?;
+    let machine = machine_get(&mut *app.db.read().await?, user.0.space, id).await?.ok_or_else(|| missing(id))?;
     let found = match discover(&app, &machine.address).await {
         Ok(found) if found == machine.thumbprint => Found::Same,
         Ok(found) => {
-            let twins = machine_by_thumbprint(&mut *app.db.read().await?, SpaceId::DEFAULT, found).await?;
+            let twins = machine_by_thumbprint(&mut *app.db.read().await?, user.0.space, found).await?;
             Found::Other(found, twins)
         }
         Err(error) => Found::Nothing(sentence(&error.to_string())),
@@ -87,10 +87,10 @@ async fn trust(
             roles: old.roles.clone(),
         })
     };
-    let (_, new) = machine_change(&app, SpaceId::DEFAULT, id, wish).await?.ok_or_else(|| missing(id))?;
+    let (_, new) = machine_change(&app, user.0.space, id, wish).await?.ok_or_else(|| missing(id))?;
     if !new.is_disabled {
         let machines = Selection::Machines(vec![id]);
-        task_create_health(&app, SpaceId::DEFAULT, &user.0.username, &machines, None).await.map_err(refused)?;
+        task_create_health(&app, user.0.space, &user.0.username, &machines, None).await.map_err(refused)?;
     }
     Ok(Redirect::to(&format!("/machines/{id}")))
 }

@@ -11,7 +11,6 @@ use crate::auth::PageUser;
 use crate::db::packages::package_get;
 use crate::error::ApiError;
 use crate::feed::package_remove;
-use crate::ids::SpaceId;
 use crate::pages::shell::{Section, Shell};
 use crate::pages::{ConfirmPage, PageError, Reason, Weight};
 
@@ -30,7 +29,7 @@ async fn ask(
     Path((id, version)): Path<(String, String)>,
 ) -> Result<ConfirmPage, PageError> {
     let (id, version) = named(&id, &version)?;
-    let found = package_get(&mut *app.db.read().await?, SpaceId::DEFAULT, &id, &version).await?;
+    let found = package_get(&mut *app.db.read().await?, user.0.space, &id, &version).await?;
     let found = found.ok_or_else(|| ApiError::not_found(format!("The package {id} {version}")))?.package;
     let name = format!("{} {}", found.package_id, found.version);
     Ok(ConfirmPage {
@@ -49,12 +48,12 @@ async fn ask(
 }
 
 async fn delete(
-    _: PageUser,
+    user: PageUser,
     State(app): State<App>,
     Path((id, version)): Path<(String, String)>,
 ) -> Result<Redirect, PageError> {
     let (id, version) = named(&id, &version)?;
-    let removed = package_remove(&app, SpaceId::DEFAULT, &id, &version).await?;
+    let removed = package_remove(&app, user.0.space, &id, &version).await?;
     removed.ok_or_else(|| ApiError::not_found(format!("The package {id} {version}")))?;
     Ok(Redirect::to("/packages"))
 }

@@ -14,7 +14,7 @@ use super::PackageRow;
 use crate::app::App;
 use crate::auth::{PageUser, operates};
 use crate::db::environments::environment_list;
-use crate::ids::{EnvironmentId, SpaceId};
+use crate::ids::EnvironmentId;
 use crate::model::Environment;
 use crate::pages::form::{Address, Body, Fields};
 use crate::pages::shell::{Section, Shell};
@@ -110,9 +110,9 @@ async fn ask(user: PageUser, State(app): State<App>, Address(fields): Address) -
 }
 
 async fn page(app: &App, user: &PageUser, draft: Draft, problem: Option<String>) -> Result<DeployPage, PageError> {
-    let groups = super::load(app).await?.groups;
+    let groups = super::load(app, user.0.space).await?.groups;
     let packages = groups.into_iter().flat_map(|group| group.versions).filter(|package| !package.is_tentacle).collect();
-    let environments = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let environments = environment_list(&mut *app.db.read().await?, user.0.space).await?;
     let shell = Shell::new(app, user, Section::Packages, "Deploy a package");
     Ok(DeployPage { shell, packages, environments, draft, problem })
 }
@@ -121,10 +121,10 @@ async fn deploy(user: PageUser, State(app): State<App>, Body(fields): Body) -> R
     let draft = Draft::from(&fields);
     let read = draft.read();
     if let Ok(request) = &read {
-        operates(&app, &user.0, &Selection::Environments(vec![request.environment])).await?;
+        operates(&app, &user.0, user.0.space, &Selection::Environments(vec![request.environment])).await?;
     }
     let problem = match read {
-        Ok(request) => match task_create_deploy(&app, SpaceId::DEFAULT, &user.0.username, request).await {
+        Ok(request) => match task_create_deploy(&app, user.0.space, &user.0.username, request).await {
             Ok(task) => return Ok(Redirect::to(&format!("/tasks/{task}")).into_response()),
             Err(error) => match refused(error) {
                 error if error.status.is_client_error() => error.message,

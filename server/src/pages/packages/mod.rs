@@ -148,15 +148,15 @@ async fn list(user: PageUser, State(app): State<App>) -> Result<ListPage, PageEr
 }
 
 async fn page(app: &App, user: &PageUser, problem: Option<String>) -> Result<ListPage, PageError> {
-    let view = load(app).await?;
+    let view = load(app, user.0.space).await?;
     let scope = format!("page=packages&seen={}", cursor(&view.parts()));
     let shell = Shell::new(app, user, Section::Packages, "Packages").live(&scope);
     Ok(ListPage { now: shell.now, shell, view, problem })
 }
 
 /// All packages.
-pub async fn load(app: &App) -> Result<PackagesView, DbError> {
-    let packages = package_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+pub async fn load(app: &App, space: SpaceId) -> Result<PackagesView, DbError> {
+    let packages = package_list(&mut *app.db.read().await?, space).await?;
     let bundled = app.bundle.packages().iter().map(|package| BundledRow {
         runtime: package.runtime.clone(),
         version: package.version.to_string(),
@@ -167,7 +167,7 @@ pub async fn load(app: &App) -> Result<PackagesView, DbError> {
 }
 
 async fn upload(user: PageUser, State(app): State<App>, form: Multipart) -> Result<Response, PageError> {
-    match take(&app, form).await {
+    match take(&app, user.0.space, form).await {
         Ok(()) => Ok(Redirect::to("/packages").into_response()),
         Err(error) if error.status.is_client_error() => {
             let details = error.errors.iter().map(|detail| format!(" {detail}")).collect::<String>();
@@ -179,12 +179,12 @@ async fn upload(user: PageUser, State(app): State<App>, form: Multipart) -> Resu
 }
 
 /// Takes the first file of the form into the store.
-async fn take(app: &App, mut form: Multipart) -> Result<(), ApiError> {
+async fn take(app: &App, space: SpaceId, mut form: Multipart) -> Result<(), ApiError> {
     let broken = |error: axum::extract::multipart::MultipartError| ApiError::bad_request(error.body_text());
     while let Some(field) = form.next_field().await.map_err(broken)? {
         if field.file_name().is_some_and(|name| !name.is_empty()) {
             let incoming = app.store.receive::<Field<'_>, _>(field).await?;
-            package_upload(app, SpaceId::DEFAULT, incoming, OverwriteMode::FailIfExists).await?;
+            package_upload(app, space, incoming, OverwriteMode::FailIfExists).await?;
             return Ok(());
         }
     }

@@ -32,7 +32,7 @@ pub(super) async fn ask(
     Address(fields): Address,
 ) -> Result<ConfirmPage, PageError> {
     let (id, hand) = read_hand(&id, &word, &fields)?;
-    let rollout = find(&mut *app.db.read().await?, id).await?;
+    let rollout = find(&mut *app.db.read().await?, user.0.space, id).await?;
     let Question { title, consequence, button } = question(&rollout, &hand);
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Rollouts, title),

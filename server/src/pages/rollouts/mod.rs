@@ -70,17 +70,17 @@ struct ListPage {
 
 async fn list(user: PageUser, State(app): State<App>, Address(fields): Address) -> Result<ListPage, PageError> {
     let page = fields.get("page").parse().unwrap_or(0);
-    let view = load_list(&app, page).await?;
+    let view = load_list(&app, user.0.space, page).await?;
     let scope = format!("page=rollouts&number={page}&seen={}", cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Rollouts, "Rollouts").live(&scope);
     Ok(ListPage { now: shell.now, shell, view })
 }
 
 /// One page of the list.
-pub async fn load_list(app: &App, page: u32) -> Result<RolloutsView, DbError> {
+pub async fn load_list(app: &App, space: SpaceId, page: u32) -> Result<RolloutsView, DbError> {
     let mut conn = app.db.read().await?;
     let skip = page.saturating_mul(PAGE_SIZE);
-    let mut rollouts = rollout_list(&mut conn, SpaceId::DEFAULT, skip, PAGE_SIZE + 1).await?;
+    let mut rollouts = rollout_list(&mut conn, space, skip, PAGE_SIZE + 1).await?;
     let has_more = rollouts.len() > PAGE_SIZE as usize;
     rollouts.truncate(PAGE_SIZE as usize);
     let facts = facts_of(&mut conn, &may_have_sequel(&rollouts)).await?;
@@ -102,7 +102,7 @@ async fn show(
     Address(fields): Address,
 ) -> Result<ShowPage, PageError> {
     let all = fields.get("all") == "true";
-    let view = load_view(&app, id, all).await?;
+    let view = load_view(&app, user.0.space, id, all).await?;
     let scope = format!("rollout={id}&all={all}&seen={}", cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Rollouts, title(&view)).live(&scope);
     Ok(ShowPage { now: shell.now, shell, view })
@@ -117,9 +117,9 @@ fn title(view: &RolloutView) -> String {
 }
 
 /// The page of one rollout; `all` shows every machine.
-pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutView, ApiError> {
+pub async fn load_view(app: &App, space: SpaceId, id: RolloutId, all: bool) -> Result<RolloutView, ApiError> {
     let mut conn = app.db.read().await?;
-    let rollout = find(&mut conn, id).await?;
+    let rollout = find(&mut conn, space, id).await?;
     let facts = facts_of(&mut conn, &may_have_sequel(std::slice::from_ref(&rollout))).await?;
     let hindered = hindered(app, &mut conn, &rollout).await?;
     let soaks = hindered.values().find_map(|hindrance| match hindrance {
@@ -129,17 +129,18 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     });
     let has_turn = |machine: &RolloutMachine| hindered.get(&machine.machine).is_some_and(Hindrance::is_turn);
     let waits = |machine: &RolloutMachine| machine.phase.kind() == PhaseKind::Waiting && has_turn(machine);
-    let eta = eta::eta(&rollout, waits, pace(&mut conn).await?);
+    let eta = eta::eta(&rollout, waits, pace(&mut conn, rollout.space).await?);
     let why = hindered.into_iter().map(|(machine, hindrance)| (machine, hindrance.to_string())).collect();
     let selection = scope_get(&mut conn, id).await?.map(|scope| scope.selection);
     let awaits_proof = awaits_proof(&rollout, app.now());
-    let failed = version_failures_by_runtime(&mut conn, &rollout.target).await?;
+    let failed = version_failures_by_runtime(&mut conn, rollout.space, &rollout.target).await?;
     let held = failed.into_iter().filter(|(_, machines)| *machines >= FAILED_MACHINES_MAX);
     let mut held_for: Vec<String> = held.map(|(runtime, _)| runtime).collect();
     held_for.sort();
     let events = event_list(&mut conn, id).await?;
     let undone_by = rollout_undo_of(&mut conn, id).await?;
     let waits_for_hour = waits_for_hour(&mut conn, &rollout, app.now()).await?;
+    let places = environments_of_rollout(&mut conn, rollout.space, id).await?;
     let loaded = Loaded {
         rollout,
         facts,
@@ -153,7 +154,6 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
         selection,
         eta,
     };
-    let places = environments_of_rollout(&mut conn, id).await?;
     let mut view = rollout_view(&loaded, all);
     if !may::post_in("/rollouts/{id}/{hand}", &places) {
         view.only_look();
@@ -161,8 +161,8 @@ pub async fn load_view(app: &App, id: RolloutId, all: bool) -> Result<RolloutVie
     Ok(view)
 }
 
-async fn find(conn: &mut Connection, id: RolloutId) -> Result<Rollout, ApiError> {
-    let rollout = rollout_get(conn, SpaceId::DEFAULT, id).await?;
+async fn find(conn: &mut Connection, space: SpaceId, id: RolloutId) -> Result<Rollout, ApiError> {
+    let rollout = rollout_get(conn, space, id).await?;
     rollout.ok_or_else(|| ApiError::not_found(format!("The rollout {id}")))
 }
 
@@ -193,12 +193,12 @@ async fn hand(
 ) -> Result<Redirect, PageError> {
     let (id, hand) = read_hand(&id, &word, &fields)?;
     let who = Who { name: &user.0.username, why: fields.get("why") };
-    rollout_hand(&app, SpaceId::DEFAULT, id, who, &hand).await.map_err(refused)?;
+    rollout_hand(&app, user.0.space, id, who, &hand).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{id}")))
 }
 
 async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<RolloutId>) -> Result<ConfirmPage, PageError> {
-    let rollout = find(&mut *app.db.read().await?, id).await?;
+    let rollout = find(&mut *app.db.read().await?, user.0.space, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(
             &app,
@@ -230,7 +230,7 @@ async fn cancel(
     Body(fields): Body,
 ) -> Result<Redirect, PageError> {
     let who = Who { name: &user.0.username, why: fields.get("why") };
-    rollout_cancel(&app, SpaceId::DEFAULT, id, who).await.map_err(refused)?;
+    rollout_cancel(&app, user.0.space, id, who).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{id}")))
 }
 
@@ -240,7 +240,7 @@ async fn ask_undo(
     Id(id): Id<RolloutId>,
     Address(fields): Address,
 ) -> Result<UndoPage, PageError> {
-    let asked = rollout_undo_ask(&mut *app.db.read().await?, SpaceId::DEFAULT, id).await;
+    let asked = rollout_undo_ask(&mut *app.db.read().await?, user.0.space, id).await;
     let (rollout, plan, known) = asked.map_err(refused)?;
     let title = match (plan.goes(), &known) {
         (_, Some(_)) => format!("{id} is undone"),
@@ -278,7 +278,6 @@ async fn undo(
     Body(fields): Body,
 ) -> Result<Redirect, PageError> {
     let who = Who { name: &user.0.username, why: fields.get("why") };
-    let (Undo::Made(undo) | Undo::Known(undo)) =
-        rollout_undo(&app, SpaceId::DEFAULT, id, who).await.map_err(refused)?;
+    let (Undo::Made(undo) | Undo::Known(undo)) = rollout_undo(&app, user.0.space, id, who).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/rollouts/{}", undo.id)))
 }

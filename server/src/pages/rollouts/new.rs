@@ -98,7 +98,7 @@ async fn page(
     preview: Option<&Preview>,
     problem: Option<String>,
 ) -> Result<NewPage, PageError> {
-    let environments = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let environments = environment_list(&mut *app.db.read().await?, user.0.space).await?;
     let shell = Shell::new(app, user, Section::Rollouts, "New rollout");
     let now = shell.now;
     Ok(NewPage {
@@ -106,7 +106,7 @@ async fn page(
         preview: preview.map(|preview| PreviewView::of(preview, &environments, now)),
         environments,
         bundled: app.bundle.version().map(ToString::to_string),
-        soak: exact(app.deadlines().soak),
+        soak: exact(app.deadlines(user.0.space).soak),
         problem,
         shell,
     })
@@ -120,12 +120,12 @@ async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
         }
         return Ok(page(&app, &user, draft, None, None).await?.into_response());
     }
-    let (environments, machines) = known(&app).await?;
+    let (environments, machines) = known(&app, user.0.space).await?;
     let request = match draft.read(&environments, &machines) {
         Ok(request) => request,
         Err(problem) => return refuse(&app, &user, draft, StatusCode::UNPROCESSABLE_ENTITY, &problem).await,
     };
-    operates(&app, &user.0, &request.selection).await?;
+    operates(&app, &user.0, user.0.space, &request.selection).await?;
     let is_start = fields.get("do") == "start";
     match if is_start { start(&app, &user, &request, fields.get("choice")).await } else { Ok(None) } {
         Ok(Some(redirect)) => return Ok(redirect.into_response()),
@@ -133,7 +133,7 @@ async fn act(user: PageUser, State(app): State<App>, Body(fields): Body) -> Resu
         Err(RolloutError::Db(error)) => return Err(error.into()),
         Err(error) => return refuse(&app, &user, draft, StatusCode::CONFLICT, &error.to_string()).await,
     }
-    match rollout_preview(&app, SpaceId::DEFAULT, &request).await {
+    match rollout_preview(&app, user.0.space, &request).await {
         Ok(preview) => {
             let changed = "nothing was started: since you looked at the preview, the machines that this chooses or how it \
                            goes about them have changed; look at it once more";
@@ -154,17 +154,17 @@ async fn start(
     request: &RolloutRequest,
     seen: &str,
 ) -> Result<Option<Redirect>, RolloutError> {
-    if rollout_choice(app, SpaceId::DEFAULT, request).await? != seen {
+    if rollout_choice(app, user.0.space, request).await? != seen {
         return Ok(None);
     }
-    let rollout = rollout_create(app, SpaceId::DEFAULT, &user.0.username, request.clone()).await?;
+    let rollout = rollout_create(app, user.0.space, &user.0.username, request.clone()).await?;
     Ok(Some(Redirect::to(&format!("/rollouts/{}", rollout.id))))
 }
 
-async fn known(app: &App) -> Result<(Vec<Environment>, Vec<Machine>), PageError> {
+async fn known(app: &App, space: SpaceId) -> Result<(Vec<Environment>, Vec<Machine>), PageError> {
     let mut conn = app.db.read().await?;
-    let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
-    Ok((environments, machine_list(&mut conn, SpaceId::DEFAULT).await?))
+    let environments = environment_list(&mut conn, space).await?;
+    Ok((environments, machine_list(&mut conn, space).await?))
 }
 
 async fn refuse(

@@ -16,10 +16,10 @@ use crate::app::App;
 use crate::auth::{LoginError, PASSWORD_MIN, PageUser, PasswordError, Peer, password_change, sessions_end_all};
 use crate::clock::Timestamp;
 use crate::db::api_keys::api_key_list;
-use crate::db::environments::environment_list;
+use crate::db::environments::environment_places;
 use crate::db::users::user_get;
 use crate::error::ApiError;
-use crate::ids::{ApiKeyId, SpaceId};
+use crate::ids::ApiKeyId;
 use crate::model::{ApiKey, KeyWish, Reach, Role, Scope};
 use crate::pages::form::{Address, Body, Id};
 use crate::pages::shell::{Section, Shell};
@@ -71,12 +71,9 @@ async fn page(
         Role::Viewer => "You may look at everything.".to_owned(),
         Role::Operator(Reach::Everywhere) => "You operate the machines of every environment.".to_owned(),
         Role::Operator(Reach::Only(own)) => {
-            let all = environment_list(&mut conn, SpaceId::DEFAULT).await?;
-            let names: Vec<String> = all
-                .into_iter()
-                .filter(|e| own.contains(&e.id))
-                .map(|environment| environment.name.to_string())
-                .collect();
+            let all = environment_places(&mut conn).await?;
+            let names: Vec<String> =
+                all.into_iter().filter(|e| own.contains(&e.id)).map(|environment| environment.label).collect();
             match names.as_slice() {
                 [] => "You operate no environment, and may look at everything.".to_owned(),
                 names => format!("You operate the machines of {}, and may look at everything.", names.join(", ")),

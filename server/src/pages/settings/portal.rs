@@ -18,7 +18,7 @@ use crate::db::environments::environment_list;
 use crate::db::facts::{ContactCount, contact_counts};
 use crate::db::maintenance::{freeze_list, windows_list};
 use crate::db::policies::policies_list;
-use crate::ids::{EnvironmentId, SpaceId};
+use crate::ids::EnvironmentId;
 use crate::pages::form::{Body, Fields};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
@@ -50,7 +50,7 @@ struct IdentityPage {
 }
 
 async fn identity(user: PageUser, State(app): State<App>) -> Result<IdentityPage, PageError> {
-    let contacts = contact_counts(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let contacts = contact_counts(&mut *app.db.read().await?, user.0.space).await?;
     let thumbprint = app.identity.thumbprint();
     let shell = Shell::new(&app, &user, Section::Settings, "Portal identity");
     Ok(IdentityPage {
@@ -98,7 +98,7 @@ fn machines_page(app: &App, user: &PageUser, text: impl Fn(Knob) -> String, prob
 }
 
 async fn machines(user: PageUser, State(app): State<App>) -> MachinesPage {
-    let policy = app.machine_policy();
+    let policy = app.machine_policy(user.0.space);
     machines_page(&app, &user, |knob| policy.get(knob).map_or(String::new(), |set| seconds(set).to_string()), None)
 }
 
@@ -123,7 +123,7 @@ async fn save_machines(user: PageUser, State(app): State<App>, Body(fields): Bod
         Err(problem) => Some(problem.clone()),
     };
     if let (Ok(policy), None) = (read, &problem) {
-        machine_policy_save(&app, policy).await?;
+        machine_policy_save(&app, user.0.space, policy).await?;
         return Ok(Redirect::to("/settings/machines").into_response());
     }
     let problem = problem.map(|problem| sentence(&problem));
@@ -155,11 +155,11 @@ struct WindowsPage {
 
 async fn windows(user: PageUser, State(app): State<App>) -> Result<WindowsPage, PageError> {
     let mut conn = app.db.read().await?;
-    let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
-    let mut specs = windows_list(&mut conn, SpaceId::DEFAULT).await?;
-    let policies = policies_list(&mut conn, SpaceId::DEFAULT).await?;
+    let environments = environment_list(&mut conn, user.0.space).await?;
+    let mut specs = windows_list(&mut conn, user.0.space).await?;
+    let policies = policies_list(&mut conn, user.0.space).await?;
     let now = app.now();
-    let freezes = freeze_list(&mut conn, SpaceId::DEFAULT).await?;
+    let freezes = freeze_list(&mut conn, user.0.space).await?;
     let frozen_until = |id: EnvironmentId| {
         let holds =
             freezes.iter().map(|freeze| &freeze.period).filter(|period| period.from <= now && period.until > now);
@@ -214,7 +214,7 @@ fn retention_page(
 }
 
 async fn retention(user: PageUser, State(app): State<App>) -> Result<RetentionPage, PageError> {
-    let keep = retention_get(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let keep = retention_get(&mut *app.db.read().await?, user.0.space).await?;
     let text = |number: Option<u32>| number.map_or(String::new(), |number| number.to_string());
     Ok(retention_page(&app, &user, (text(keep.days), text(keep.tasks)), None))
 }
@@ -228,7 +228,7 @@ async fn save_retention(user: PageUser, State(app): State<App>, Body(fields): Bo
     let read = read.and_then(|keep| keep.problem().map_or(Ok(keep), Err));
     match read {
         Ok(keep) => {
-            retention_put(&app, SpaceId::DEFAULT, keep).await?;
+            retention_put(&app, user.0.space, keep).await?;
             Ok(Redirect::to("/settings/retention").into_response())
         }
         Err(problem) => {

@@ -13,12 +13,12 @@ use http::StatusCode;
 use super::nav::SettingsPage;
 use crate::app::App;
 use crate::auth::{PageUser, setup_link_create};
-use crate::db::environments::environment_list;
+use crate::db::environments::{EnvironmentPlace, environment_places};
 use crate::db::users::{user_get, user_list};
 use crate::db::{Connection, DbError};
 use crate::error::ApiError;
-use crate::ids::{EnvironmentId, SpaceId, UserId};
-use crate::model::{Environment, Reach, Role, User};
+use crate::ids::{EnvironmentId, UserId};
+use crate::model::{Reach, Role, User};
 use crate::pages::form::{Body, Fields, Id};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view::{Mark, Status};
@@ -43,8 +43,8 @@ struct Row {
     status: Status,
 }
 
-fn row(user: &User, environments: &[Environment]) -> Row {
-    let name = |id: &EnvironmentId| environments.iter().find(|e| e.id == *id).map(|e| e.name.to_string());
+fn row(user: &User, environments: &[EnvironmentPlace]) -> Row {
+    let name = |id: &EnvironmentId| environments.iter().find(|e| e.id == *id).map(|e| e.label.clone());
     let places = match &user.role {
         Role::Operator(Reach::Everywhere) => "every environment".to_owned(),
         Role::Operator(Reach::Only(own)) if own.is_empty() => "no environment".to_owned(),
@@ -69,7 +69,7 @@ struct UsersPage {
 
 async fn list(user: PageUser, State(app): State<App>) -> Result<UsersPage, PageError> {
     let mut conn = app.db.read().await?;
-    let environments = environment_list(&mut conn, SpaceId::DEFAULT).await?;
+    let environments = environment_places(&mut conn).await?;
     let rows = user_list(&mut conn).await?.iter().map(|user| row(user, &environments)).collect();
     Ok(UsersPage { here: SettingsPage::Users, shell: Shell::new(&app, &user, Section::Settings, "Users"), rows })
 }
@@ -112,7 +112,8 @@ struct UserPage {
     /// `None` while they are being added.
     id: Option<UserId>,
     draft: Draft,
-    environments: Vec<Environment>,
+    /// Of every space: users have none.
+    environments: Vec<EnvironmentPlace>,
     /// A link to choose a password by, shown once.
     link: Option<String>,
     problem: Option<String>,
@@ -125,7 +126,7 @@ async fn page(
     draft: Draft,
     problem: Option<String>,
 ) -> Result<UserPage, PageError> {
-    let environments = environment_list(&mut *app.db.read().await?, SpaceId::DEFAULT).await?;
+    let environments = environment_places(&mut *app.db.read().await?).await?;
     let title = if id.is_some() { draft.name.clone() } else { "Add user".to_owned() };
     let shell = Shell::new(app, user, Section::Settings, title);
     Ok(UserPage { shell, id, draft, environments, link: None, problem })

@@ -76,20 +76,20 @@ struct ListPage {
 
 async fn list(user: PageUser, State(app): State<App>, Address(fields): Address) -> Result<ListPage, PageError> {
     let filter = Filter::read(&fields);
-    let view = load_list(&app, &filter).await?;
+    let view = load_list(&app, user.0.space, &filter).await?;
     let scope = format!("page=tasks&number={}{}&seen={}", filter.page, filter.query(), cursor(&view.parts()));
     let shell = Shell::new(&app, &user, Section::Tasks, "Tasks").live(&scope);
     Ok(ListPage { now: shell.now, shell, view })
 }
 
 /// One page of the list, and how many tasks wait and run.
-pub async fn load_list(app: &App, filter: &Filter) -> Result<TasksView, DbError> {
+pub async fn load_list(app: &App, space: SpaceId, filter: &Filter) -> Result<TasksView, DbError> {
     let mut conn = app.db.read().await?;
     let wanted = filter.of_page(PAGE_SIZE);
-    let found = task_list(&mut conn, SpaceId::DEFAULT, &wanted).await?;
+    let found = task_list(&mut conn, space, &wanted).await?;
     let count = async |conn: &mut crate::db::Connection, standing| {
         let filter = Filter { standing: Some(standing), ..Filter::default() }.of_page(1);
-        task_list(conn, SpaceId::DEFAULT, &filter).await.map(|found| found.total)
+        task_list(conn, space, &filter).await.map(|found| found.total)
     };
     let queue = (count(&mut conn, Standing::Queued).await?, count(&mut conn, Standing::Running).await?);
     let has_more = found.total > u64::from(wanted.skip) + u64::from(PAGE_SIZE);
@@ -105,7 +105,7 @@ struct ShowPage {
 }
 
 async fn show(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) -> Result<ShowPage, PageError> {
-    let view = load(&app, id, None).await?;
+    let view = load(&app, user.0.space, id, None).await?;
     let from = view.lines.first().map_or(0, |line| line.number);
     let earlier = view.head.has_earlier;
     let scope = format!("task={id}&from={from}&earlier={earlier}&seen={}", cursor(&view.parts()));
@@ -114,9 +114,9 @@ async fn show(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) -> Res
 }
 
 /// One task with its log from `window` on, or with the end of its log.
-pub async fn load(app: &App, id: TaskId, window: Option<Window>) -> Result<TaskView, ApiError> {
+pub async fn load(app: &App, space: SpaceId, id: TaskId, window: Option<Window>) -> Result<TaskView, ApiError> {
     let mut conn = app.db.read().await?;
-    let task = find(&mut conn, id).await?;
+    let task = find(&mut conn, space, id).await?;
     let rollout = rollout_of_task(&mut conn, id).await?;
     let machines = task_machines(&mut conn, id).await?;
     // One more than is shown tells whether there are others before.
@@ -130,23 +130,23 @@ pub async fn load(app: &App, id: TaskId, window: Option<Window>) -> Result<TaskV
     }
     let mut names: HashMap<MachineId, String> = machines.iter().map(|m| (m.machine, m.machine_name.clone())).collect();
     if log.iter().any(|entry| entry.machine.is_some_and(|machine| !names.contains_key(&machine))) {
-        for machine in machine_list(&mut conn, SpaceId::DEFAULT).await? {
+        for machine in machine_list(&mut conn, space).await? {
             names.entry(machine.id).or_insert(machine.name);
         }
     }
     let name_of = |machine: MachineId| names.get(&machine).cloned().unwrap_or_else(|| machine.to_string());
     let mut view = task_view(&task, rollout, &machines, log, has_earlier, name_of);
-    view.head.may_cancel = may::post_in("/tasks/{id}/cancel", &environments_of_task(&mut conn, id).await?);
+    view.head.may_cancel = may::post_in("/tasks/{id}/cancel", &environments_of_task(&mut conn, space, id).await?);
     Ok(view)
 }
 
-async fn find(conn: &mut crate::db::Connection, id: TaskId) -> Result<Task, ApiError> {
-    let task = task_get(conn, SpaceId::DEFAULT, id).await?;
+async fn find(conn: &mut crate::db::Connection, space: SpaceId, id: TaskId) -> Result<Task, ApiError> {
+    let task = task_get(conn, space, id).await?;
     task.ok_or_else(|| ApiError::not_found(format!("The task {id}")))
 }
 
 async fn ask_cancel(user: PageUser, State(app): State<App>, Id(id): Id<TaskId>) -> Result<ConfirmPage, PageError> {
-    let task = find(&mut *app.db.read().await?, id).await?;
+    let task = find(&mut *app.db.read().await?, user.0.space, id).await?;
     Ok(ConfirmPage {
         shell: Shell::new(&app, &user, Section::Tasks, "Cancel the task?"),
         consequence: format!(
@@ -170,7 +170,7 @@ async fn cancel(
     Body(fields): Body,
 ) -> Result<Redirect, PageError> {
     let who = Who { name: &user.0.username, why: fields.get("why") };
-    task_cancel(&app, SpaceId::DEFAULT, id, who).await.map_err(refused)?;
+    task_cancel(&app, user.0.space, id, who).await.map_err(refused)?;
     Ok(Redirect::to(&format!("/tasks/{id}")))
 }
 

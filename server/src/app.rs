@@ -15,6 +15,7 @@ use crate::bundle::Bundle;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::live::Live;
+use crate::model::Space;
 use crate::monitor::Metrics;
 use crate::policy::MachinePolicies;
 use crate::rollout::state::Deadlines;
@@ -57,6 +58,8 @@ pub struct AppInner {
     pub health_interval: Duration,
     /// What people set of these, by space.
     pub policy: RwLock<MachinePolicies>,
+    /// The spaces, as every page names them.
+    pub spaces: RwLock<Vec<Space>>,
     /// When the portal's identity came to this machine, as far as its file says.
     pub identity_since: Option<Timestamp>,
     /// Cancelled when the portal ends: loops and open streams end then.

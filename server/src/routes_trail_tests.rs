@@ -31,6 +31,7 @@ use crate::testing::{TestApp, packed};
 /// What changes nothing that lasts, and why.
 const EXCEPT: &[(&str, &str, &str)] = &[
     ("POST", "/machines/discover", "only looks who answers at an address"),
+    ("POST", "/spaces/{id}/choose", "only says what its reader looks at"),
     ("POST", "/machines/selected", "only asks whether it is meant"),
     ("POST", "/api/rollouts/preview", "only says what would be"),
     ("POST", "/api/packages/raw/validate", "only says what is wrong with a package"),
@@ -182,6 +183,9 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
         Json(r#"{"Purpose": "nightly", "Expires": "2099-01-01T00:00:00Z"}"#),
     ),
     ("DELETE", "/api/users/{id}/apikeys/{key}", "/api/users/{boss}/apikeys/{key}", Nothing, Json("")),
+    ("POST", "/settings/spaces", "/settings/spaces", Nothing, Form("name=Blue")),
+    ("POST", "/settings/spaces/{id}", "/settings/spaces/Spaces-1", Nothing, Form("name=Default&stopped=true")),
+    ("POST", "/settings/spaces/{id}/delete", "/settings/spaces/Spaces-2/delete", SecondSpace, Form("")),
     ("POST", "/api/spaces", "/api/spaces", Nothing, Json(r#"{"Name": "Blue", "IsDefault": false}"#)),
     ("PUT", "/api/spaces/{space}", "/api/spaces/default", Nothing, Json(r#"{"TaskQueueStopped": true}"#)),
     ("DELETE", "/api/spaces/{space}", "/api/spaces/Spaces-2", SecondSpace, Json("")),

@@ -39,7 +39,7 @@ use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
 use crate::tentacle::grpc::GrpcTentacles;
-use crate::{health, policy, retention, rollout, tasks};
+use crate::{health, policy, retention, rollout, spaces, tasks};
 
 /// The database, in the data folder.
 pub const DATABASE: &str = "octopus.db";
@@ -66,6 +66,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let _lock = lock(data_dir)?;
     let app = open(&args).await?;
     policy::machine_policy_load(&app).await?;
+    spaces::spaces_load(&app).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let tls = tls(&args, &app)?;
     let address = listener.local_addr().context("cannot find out the address that is listened on")?;
@@ -136,6 +137,7 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         rollout: args.deadlines().paced(args.transfer_bytes_per_second, package_size),
         health_interval: args.health_interval_ms,
         policy: RwLock::default(),
+        spaces: RwLock::default(),
         identity_since: written_at(&data_dir.join(IDENTITY)),
         tentacles: Arc::new(GrpcTentacles::new(Arc::clone(&identity)).at_most(args.transfer_bytes_per_second)),
         identity,

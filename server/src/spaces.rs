@@ -1,6 +1,7 @@
 //! Spaces as people add, change, stop and delete them, each in one transaction with its row in the trail. Used by pages and
 //! API alike. A space is added and deleted in the trail of the default one, and changed in its own.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::audit::{Deed, space_state};
 use crate::db::policies::bundle_seen_insert;
 use crate::db::spaces::{
     space_activity, space_contents, space_count, space_delete, space_digests, space_get, space_insert,
-    space_lines_delete, space_rollouts_revise, space_update,
+    space_lines_delete, space_list, space_rollouts_revise, space_update,
 };
 use crate::db::{Connection, DbError};
 use crate::error::{ApiError, sentence};
@@ -80,6 +81,27 @@ impl From<SpaceError> for ApiError {
     }
 }
 
+impl App {
+    /// The spaces, the default one first. As old as the last change of one.
+    pub fn spaces(&self) -> Vec<Space> {
+        self.spaces.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Reads which spaces there are. Asked at the start, and after every change of one.
+pub async fn spaces_load(app: &App) -> Result<(), DbError> {
+    let spaces = space_list(&mut *app.db.read().await?).await?;
+    *app.spaces.write().unwrap_or_else(PoisonError::into_inner) = spaces;
+    Ok(())
+}
+
+/// The same after a change that was committed: it is done, whatever becomes of this.
+async fn tell_pages(app: &App) {
+    if let Err(error) = spaces_load(app).await {
+        tracing::warn!(error = crate::error::chain(&error), "pages name the spaces as they were before");
+    }
+}
+
 /// Adds a space. What the portal bundles is not new to it: its automatic policies begin with the next version.
 pub async fn space_add(app: &App, new: &NewSpace) -> Result<Space, SpaceError> {
     check(new)?;
@@ -97,6 +119,7 @@ pub async fn space_add(app: &App, new: &NewSpace) -> Result<Space, SpaceError> {
     deed.changed(Value::Null, space_state(&space)).write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     tracing::info!(space.id = %space.id, space.name = space.name, "a space was added");
+    tell_pages(app).await;
     Ok(space)
 }
 
@@ -127,6 +150,7 @@ pub async fn space_change<E: From<SpaceError> + From<DbError>>(
     let rollouts = if old.queue == changed.queue { Vec::new() } else { space_rollouts_revise(&mut tx, id).await? };
     tx.commit().await.map_err(DbError::from)?;
     tracing::info!(space.id = %id, space.name = changed.name, queue = ?changed.queue, "a space was changed");
+    tell_pages(app).await;
     rollouts.into_iter().for_each(|rollout| app.live.tell(Change::Rollout(rollout)));
     app.live.poke_orchestrator();
     app.live.poke_tasks();
@@ -162,6 +186,7 @@ pub async fn space_remove(app: &App, id: SpaceId) -> Result<bool, SpaceError> {
     deed.changed(before, Value::Null).write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     tracing::info!(space.id = %id, space.name = space.name, "a space was deleted");
+    tell_pages(app).await;
     crate::policy::machine_policy_forget(app, id);
     for file in files {
         remove_quietly(app, &file).await;

@@ -209,6 +209,7 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
         rollout: Deadlines { soak: Duration::ZERO, ..Deadlines::default() },
         health_interval: Duration::from_secs(60),
         policy: RwLock::default(),
+        spaces: RwLock::default(),
         identity_since: None,
         tentacles: Arc::new(FakeTentacles::default()),
         shutdown: CancellationToken::new(),

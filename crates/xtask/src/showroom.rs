@@ -64,6 +64,11 @@ const PAGES: &[(&str, &str)] = &[
     ("users", "/settings/users"),
     ("user-new", "/settings/users/new"),
     ("user", "/settings/users/{user}"),
+    ("spaces", "/spaces"),
+    ("spaces-managed", "/settings/spaces"),
+    ("space-new", "/settings/spaces/new"),
+    ("space", "/settings/spaces/{space}"),
+    ("space-delete", "/settings/spaces/{space}/delete"),
     ("not-found", "/machines/Machines-999999"),
 ];
 
@@ -136,7 +141,10 @@ async fn furnish(portal: &Portal) -> anyhow::Result<Vec<(&'static str, String)>>
     let user = id(&api.get("/api/users/me").await?)?;
     let running = json!({ "StartAt": "2999-01-01T00:00:00Z", "MachineIds": [waits] });
     let running = api.rollout_create(&running).await?.task_id;
+    let space = json!({ "Name": "Laboratory", "Description": "What is tried out before anybody relies on it" });
+    let space = id(&api.post("/api/spaces", &space).await?)?;
     Ok(vec![
+        ("space", space),
         ("environment", environment),
         ("machine", fell),
         ("held", waits),

@@ -20,7 +20,7 @@ pub use limit::LoginLimiter;
 pub use password::{PASSWORD_MIN, PasswordError, password_is, password_set};
 pub use registration_key::{Bearer, Grant, KEY_LIFE_MAX, KEY_MACHINES_MAX, registration_key_create};
 pub use session::{
-    LoginError, Sessions, login, logout, password_change, session_ended, session_layer, sessions_end_all,
+    LoginError, Sessions, login, logout, password_change, session_ended, session_layer, sessions_end_all, space_choose,
 };
 pub use setup::{SETUP_LINK_LIFE, SetupError, setup_link_create, setup_link_redeem, setup_link_user};
 

@@ -17,6 +17,7 @@ use crate::app::{Access, App};
 use crate::audit::Deed;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::db::sessions::{session_delete, session_delete_expired, session_get, session_insert, session_update};
+use crate::db::spaces::space_get;
 use crate::db::users::{user_by_name, user_end_sessions, user_get, user_password_hash, user_sessions_from};
 use crate::db::{Db, DbError};
 use crate::ids::{SpaceId, UserId};
@@ -42,6 +43,9 @@ const COOKIE_SECURE: &str = "__Host-octopus-session";
 
 /// Where a session keeps who logged in.
 const LOGIN_KEY: &str = "login";
+
+/// Where a session keeps the space that its bearer looks at.
+const SPACE_KEY: &str = "space";
 
 /// Who logged in.
 #[derive(Serialize, Deserialize)]
@@ -183,17 +187,24 @@ pub(super) async fn principal(db: &Db, session: &Session) -> Result<Option<Princ
     // Loading the session takes a connection: whoever holds one meanwhile may wait for ever.
     let Some(login) = session.get::<Login>(LOGIN_KEY).await? else { return Ok(None) };
     let Some(user) = login_user(db, &login).await? else { return Ok(None) };
+    let space = chosen_space(db, session).await?;
     let now = SystemClock.now();
     if now.since(Timestamp(login.noted_at)) >= NOTE_EVERY {
         session.insert(LOGIN_KEY, Login { noted_at: now.0, ..login }).await?;
     }
-    Ok(Some(Principal {
-        user: user.id,
-        username: user.username,
-        role: user.role,
-        via: Via::Session,
-        space: SpaceId::DEFAULT,
-    }))
+    Ok(Some(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session, space }))
+}
+
+/// Has a session look at a space from now on.
+pub async fn space_choose(session: &Session, space: SpaceId) -> Result<(), tower_sessions::session::Error> {
+    session.insert(SPACE_KEY, space.0).await
+}
+
+/// The space that a session looks at: the one that was chosen, as long as it is there.
+async fn chosen_space(db: &Db, session: &Session) -> Result<SpaceId, LoginError> {
+    let Some(chosen) = session.get::<i64>(SPACE_KEY).await? else { return Ok(SpaceId::DEFAULT) };
+    let space = space_get(&mut *db.read().await?, SpaceId(chosen)).await?;
+    Ok(space.map_or(SpaceId::DEFAULT, |space| space.id))
 }
 
 /// The user who logged in; `None` where they are gone or have another password by now.

@@ -17,6 +17,7 @@ pub mod rollouts;
 pub mod search;
 pub mod settings;
 pub mod shell;
+pub mod spaces;
 pub mod tasks;
 pub mod upgrade;
 pub mod view;
@@ -45,6 +46,7 @@ pub fn router() -> Router<App> {
         .merge(audit::router())
         .merge(search::router())
         .merge(settings::router())
+        .merge(spaces::router())
         .merge(events::router())
         .merge(crate::assets::router())
 }
@@ -76,7 +78,9 @@ struct ErrorPage<'a> {
 /// The page that says what went wrong, for errors that no page's own handler answers: `message` is a sentence.
 pub fn error_page(status: StatusCode, message: &str) -> Response {
     let (title, advice) = match status {
-        StatusCode::NOT_FOUND => ("Not found", "It may have been deleted, or the address has a typing error."),
+        StatusCode::NOT_FOUND => {
+            ("Not found", "It may have been deleted, or belong to another space, or the address has a typing error.")
+        }
         StatusCode::FORBIDDEN => ("Refused", "Nothing was changed."),
         StatusCode::CONFLICT => ("Not possible now", "Nothing was changed."),
         status if status.is_client_error() => ("Refused", "Nothing was changed. Go back and correct it."),

@@ -4,7 +4,8 @@ use crate::app::App;
 use crate::attention::Needs;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
-use crate::model::Role;
+use crate::ids::SpaceId;
+use crate::model::{Role, Space};
 
 /// A place of the portal, as the rail lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,10 @@ pub struct Shell {
     pub search: String,
     /// How many machines and rollouts need a person.
     needs: Needs,
+    /// The space that it shows.
+    space: SpaceId,
+    /// All spaces.
+    spaces: Vec<Space>,
     /// The portal's time when the page was made.
     pub now: Timestamp,
 }
@@ -82,8 +87,26 @@ impl Shell {
     /// What stands around a page that does not change by itself.
     pub fn new(app: &App, user: &PageUser, section: Section, title: impl Into<String>) -> Self {
         let (username, role) = (user.0.username.clone(), user.0.role.clone());
-        let needs = app.attention.of(user.0.space);
-        Self { title: title.into(), section, username, role, live: None, search: String::new(), needs, now: app.now() }
+        let (space, spaces) = (user.0.space, app.spaces());
+        let needs = app.attention.of(space);
+        Self {
+            title: title.into(),
+            section,
+            username,
+            role,
+            live: None,
+            search: String::new(),
+            needs,
+            space,
+            spaces,
+            now: app.now(),
+        }
+    }
+
+    /// The space that the page shows, where that has to be said: there are others, or its tasks do not begin.
+    pub fn told_space(&self) -> Option<&Space> {
+        let own = self.spaces.iter().find(|space| space.id == self.space)?;
+        (self.spaces.len() > 1 || own.queue.is_stopped()).then_some(own)
     }
 
     /// How much needs a person in a place of the portal.
@@ -108,7 +131,9 @@ impl Shell {
 
     /// The same, with a live stream: `scope` is the query of `/events` that names what the page shows.
     pub fn live(mut self, scope: &str) -> Self {
-        self.live = Some(format!("/events?{scope}"));
+        // The stream stays in the space that the page was made in.
+        let space = if self.space == SpaceId::DEFAULT { String::new() } else { format!("&space={}", self.space) };
+        self.live = Some(format!("/events?{scope}{space}"));
         self
     }
 }

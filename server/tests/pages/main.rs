@@ -17,5 +17,6 @@ mod registration;
 mod seed;
 mod selected;
 mod settings;
+mod spaces;
 mod states;
 mod stream;

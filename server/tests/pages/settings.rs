@@ -14,10 +14,10 @@ async fn every_page_of_the_settings_leads_to_every_other() {
     let portal = seed::portal().await;
     let mut browser = Browser::logged_in(&portal).await;
     let paths = ["/account", "/settings/users", "/settings/identity", "/settings/machines", "/settings/windows"];
-    for path in paths.into_iter().chain(["/settings/retention"]) {
+    for path in paths.into_iter().chain(["/settings/retention", "/settings/spaces"]) {
         let page = browser.get(path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
-        assert_eq!(page.count(".subnav a"), 6, "{path}");
+        assert_eq!(page.count(".subnav a"), 7, "{path}");
         assert_eq!(page.count(&format!(".subnav a[href='{path}'][aria-current=page]")), 1, "{path}");
     }
 }

@@ -3,6 +3,7 @@
 mod account;
 mod nav;
 mod portal;
+mod spaces;
 mod users;
 
 use axum::Router;
@@ -11,5 +12,5 @@ use crate::app::App;
 
 /// `/account` and `/settings`.
 pub fn router() -> Router<App> {
-    Router::new().merge(account::router()).merge(portal::router()).merge(users::router())
+    Router::new().merge(account::router()).merge(portal::router()).merge(spaces::router()).merge(users::router())
 }

@@ -9,6 +9,8 @@ pub enum SettingsPage {
     Account,
     /// The people who may log in.
     Users,
+    /// The parts of the portal that know nothing of each other.
+    Spaces,
     /// What machines trust.
     Identity,
     /// How often machines are asked, and deadlines.
@@ -21,12 +23,13 @@ pub enum SettingsPage {
 
 impl SettingsPage {
     /// All of them, in their order.
-    const ALL: [Self; 6] = [Self::Account, Self::Users, Self::Identity, Self::Machines, Self::Windows, Self::Retention];
+    const ALL: [Self; 7] =
+        [Self::Account, Self::Users, Self::Spaces, Self::Identity, Self::Machines, Self::Windows, Self::Retention];
 
     /// Those that somebody may open.
     pub fn of(shell: &Shell) -> impl Iterator<Item = Self> {
         let is_administrator = shell.is_administrator();
-        Self::ALL.into_iter().filter(move |page| is_administrator || *page != Self::Users)
+        Self::ALL.into_iter().filter(move |page| is_administrator || !matches!(page, Self::Users | Self::Spaces))
     }
 
     /// Its word.
@@ -34,6 +37,7 @@ impl SettingsPage {
         match self {
             Self::Account => "Your account",
             Self::Users => "Users",
+            Self::Spaces => "Spaces",
             Self::Identity => "Portal identity",
             Self::Machines => "Machine policy",
             Self::Windows => "Windows and automatic upgrades",
@@ -46,6 +50,7 @@ impl SettingsPage {
         match self {
             Self::Account => "/account",
             Self::Users => "/settings/users",
+            Self::Spaces => "/settings/spaces",
             Self::Identity => "/settings/identity",
             Self::Machines => "/settings/machines",
             Self::Windows => "/settings/windows",

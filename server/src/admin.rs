@@ -7,12 +7,12 @@ use anyhow::Context as _;
 
 use crate::audit::at_console;
 use crate::auth::api_key_create;
+use crate::backup::DATABASE;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AdminCommand, CreateApiKeyArgs};
 use crate::db::Db;
 use crate::db::users::user_by_name;
 use crate::model::KeyWish;
-use crate::run::DATABASE;
 
 /// Seconds of a day.
 const DAY_S: u64 = 24 * 60 * 60;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::Access;
+use crate::backup::make::PackageChoice;
 use crate::model::Scope;
 use crate::rollout::state::Deadlines;
 
@@ -33,6 +34,48 @@ pub enum Command {
     /// Look after a portal from the command line, while it runs or not.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Write a backup of a portal, while it runs or not: its database, its identity, and its packages by choice.
+    ///
+    /// The file holds the portal's private key and is for nobody else to read. It is there when it is complete.
+    Backup(BackupArgs),
+    /// Put a backup in the place of a portal, or into an empty folder.
+    ///
+    /// All of it is looked at before anything is touched. The sessions of the backup have ended.
+    Restore(RestoreArgs),
+}
+
+/// What to back up, and where to.
+#[derive(Args, Debug)]
+pub struct BackupArgs {
+    /// The file to write.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The portal's data folder.
+    #[arg(long, env = "OCTOPUS_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+    /// Which package files it holds: all, none, or the ids of packages with commas between them.
+    #[arg(long, value_name = "CHOICE", default_value = "all")]
+    pub packages: PackageChoice,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What to restore, and where to.
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The portal's data folder. Run this as the user whom it belongs to.
+    #[arg(long, env = "OCTOPUS_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+    /// Put it in the place of a portal that is there, which is kept beside it as `before-restore-<time>`.
+    #[arg(long)]
+    pub force: bool,
+    /// Where a portal is running: leave the backup for its next start.
+    #[arg(long)]
+    pub at_next_start: bool,
 }
 
 /// What can be done to a portal from the command line.

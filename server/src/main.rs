@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use octopus_server::backup::command::{backup, restore_file};
 use octopus_server::config::{Cli, Command};
 use octopus_server::{admin, run};
 use tracing::level_filters::LevelFilter;
@@ -21,6 +22,8 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(*args).await,
         Command::Admin(command) => admin::admin(command).await,
+        Command::Backup(args) => backup(args).await,
+        Command::Restore(args) => restore_file(args).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

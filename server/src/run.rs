@@ -1,6 +1,6 @@
 //! Running the portal: the order in which things start, the loops that run beside the listener, and the end.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -22,6 +22,7 @@ use crate::app::{Access, App, AppInner, PublicInfo};
 use crate::attention::{self, Attention};
 use crate::audit::{Deed, user_state};
 use crate::auth::{self, LoginLimiter, Sessions};
+use crate::backup::{self, DATABASE, IDENTITY};
 use crate::bundle::Bundle;
 use crate::clock::{SystemClock, Timestamp};
 use crate::config::RunArgs;
@@ -40,15 +41,6 @@ use crate::store::PackageStore;
 use crate::sys;
 use crate::tentacle::grpc::GrpcTentacles;
 use crate::{health, policy, retention, rollout, spaces, tasks};
-
-/// The database, in the data folder.
-pub const DATABASE: &str = "octopus.db";
-
-/// The portal's key and certificate, in the data folder.
-const IDENTITY: &str = "identity.pem";
-
-/// Held by the running portal, in the data folder.
-const LOCK: &str = "octopus.lock";
 
 /// The user that every portal has.
 const ADMIN: &str = "admin";
@@ -85,20 +77,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
 }
 
-/// One portal for each data folder. The lock is the process's own: it goes with it, however it ends.
+/// One portal for each data folder. What was restored while nobody had it open, or for this start, is put in its place.
 fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    let path = data_dir.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("cannot open the lock file {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            anyhow::bail!("another portal is running on the data folder {}: end it first", data_dir.display())
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock the file {}", path.display()))
-        }
+    let Some(lock) = backup::lock(data_dir)? else {
+        anyhow::bail!("another portal is running on the data folder {}: end it first", data_dir.display())
+    };
+    backup::sweep(data_dir)?;
+    if let Some(placed) = backup::place::place(data_dir)? {
+        let before = placed.before.as_deref().unwrap_or(Path::new("")).display().to_string();
+        tracing::warn!(backup = placed.made_at, before, "this portal was restored from a backup");
     }
+    Ok(lock)
 }
 
 /// Opens everything that is on the disk, and makes what is not there yet.

@@ -26,6 +26,17 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
+/// True where both belong to the same user.
+pub fn same_owner(one: &Path, other: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok(fs::metadata(one)?.uid() == fs::metadata(other)?.uid())
+    }
+    #[cfg(not(unix))]
+    Ok(fs::metadata(one).and(fs::metadata(other)).is_ok())
+}
+
 /// Waits until somebody wants this process to end.
 pub async fn ended() -> io::Result<()> {
     #[cfg(unix)]

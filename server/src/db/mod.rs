@@ -31,6 +31,7 @@ pub mod sessions;
 pub mod settings;
 pub mod setup_links;
 mod slug;
+pub mod snapshot;
 pub mod space_settings;
 pub mod spaces;
 pub mod tasks;

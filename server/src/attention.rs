@@ -2,6 +2,7 @@
 //! machines run, written down for each day. One loop for both: it takes no input, and looks again after news or a while.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::ids::SpaceId;
 use crate::model::Health;
+use crate::restored::restored_open;
 
 /// Shortest time between two looks: what changes more often is counted together.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -42,12 +44,20 @@ pub struct Needs {
 
 /// How much needs a person, by space. As old as the last look.
 #[derive(Debug, Default)]
-pub struct Attention(RwLock<HashMap<SpaceId, Needs>>);
+pub struct Attention {
+    spaces: RwLock<HashMap<SpaceId, Needs>>,
+    portal: AtomicUsize,
+}
 
 impl Attention {
     /// How much of a space does.
     pub fn of(&self, space: SpaceId) -> Needs {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&space).copied().unwrap_or_default()
+        self.spaces.read().unwrap_or_else(PoisonError::into_inner).get(&space).copied().unwrap_or_default()
+    }
+
+    /// 1 where the portal was restored and nobody has confirmed that.
+    pub fn portal(&self) -> usize {
+        self.portal.load(Ordering::Relaxed)
     }
 }
 
@@ -89,7 +99,9 @@ pub async fn look(app: &App) -> Result<(), DbError> {
     for space in space_ids(&mut conn).await? {
         found.insert(space, count(&mut conn, space).await?);
     }
-    *app.attention.0.write().unwrap_or_else(PoisonError::into_inner) = found;
+    *app.attention.spaces.write().unwrap_or_else(PoisonError::into_inner) = found;
+    let portal = usize::from(restored_open(&mut conn).await?.is_some());
+    app.attention.portal.store(portal, Ordering::Relaxed);
     Ok(())
 }
 

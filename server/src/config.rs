@@ -83,6 +83,21 @@ pub struct RestoreArgs {
 pub enum AdminCommand {
     /// Make an API key and print it. It is shown this once; only a hash of it is kept.
     CreateApiKey(CreateApiKeyArgs),
+    /// Confirm that this portal was restored from a backup: its keys work again, and rollouts may be begun and resumed.
+    ///
+    /// First it says which keys that are. Revoke those that were revoked since the backup.
+    ConfirmRestore(ConfirmRestoreArgs),
+}
+
+/// What to confirm.
+#[derive(Args, Debug)]
+pub struct ConfirmRestoreArgs {
+    /// The portal's data folder.
+    #[arg(long, env = "OCTOPUS_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+    /// Confirm it. Without this it is only said what that would do.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// How to run the portal.

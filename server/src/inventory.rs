@@ -11,11 +11,13 @@ use crate::db::DbError;
 use crate::db::facts::{facts_get, facts_put};
 use crate::db::health_changes::{HealthChange, health_change_insert};
 use crate::db::machines::machine_some;
+use crate::db::rollouts::generation_issued;
 use crate::ids::MachineId;
 use crate::live::Change;
 use crate::model::{
     Answer, AuditCategory, AuditKind, Contact, Facts, Health, InstalledVersion, Instances, Report, RunningWork,
 };
+use crate::restored::restored_notice;
 use crate::rollout::hands::WHY_MAX;
 use crate::tentacle::CallError;
 
@@ -55,8 +57,19 @@ pub async fn inventory_record(
         let change = HealthChange { at: tried_at, health, reason: facts.reason() };
         health_change_insert(&mut tx, machine, &change).await?;
     }
+    let seen = facts.report.as_ref().map_or(0, |report| report.generation);
+    let mut is_restored = false;
+    if seen > generation_issued(&mut tx).await?
+        && let Some(known) = machine_some(&mut tx, &[machine]).await?.first()
+    {
+        is_restored = restored_notice(&mut tx, known.space, &known.name, now).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     app.live.tell(Change::Machine(machine));
+    if is_restored {
+        app.live.tell(Change::Portal);
+        app.live.poke_orchestrator();
+    }
     Ok(facts)
 }
 

@@ -25,6 +25,8 @@ pub enum Change {
     Task(TaskId),
     /// A package was uploaded or deleted.
     Packages,
+    /// What holds for the whole portal: that it was restored, or its identity.
+    Portal,
     /// Somebody logged out, or got another password: sessions may have ended.
     Sessions,
 }

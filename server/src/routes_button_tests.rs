@@ -12,7 +12,7 @@ use super::tests::{Person, furnished, person, routes};
 use super::*;
 use crate::model::{Reach, Role};
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/",
     "/environments",
     "/environments?environment=Environments-2",
@@ -26,6 +26,7 @@ const PAGES: [&str; 14] = [
     "/freezes",
     "/audit",
     "/account",
+    "/settings/restore",
     "/audit?document=Machines-1",
 ];
 

@@ -21,6 +21,7 @@ use crate::db::version_failures::version_failure_insert;
 use crate::feed::{OverwriteMode, package_upload};
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
 use crate::model::{Answer, Audit, AuditVia, Instances, NewMachine, NewSpace, Role, TaskQueue, TaskState};
+use crate::restored::restored_notice;
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, rollout_hand};
 use crate::rollout::phase::Phase;
@@ -67,11 +68,13 @@ enum Given {
     Over,
     /// Another space, whose queue is stopped.
     SecondSpace,
+    /// A machine has seen later commands than this portal gave.
+    Restored,
 }
 
 use Given::{
-    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Scheduled, SecondSpace, Upgraded,
-    VersionFailed, Waves,
+    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Restored, Scheduled, SecondSpace,
+    Upgraded, VersionFailed, Waves,
 };
 
 /// What is sent.
@@ -135,6 +138,9 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ("POST", "/registration-keys/{id}/revoke", "/registration-keys/RegistrationKeys-1/revoke", Nothing, Form("")),
     ("POST", "/packages", "/packages", Nothing, File),
     ("POST", "/packages/{name}/{version}/delete", "/packages/Acme/1.0.0/delete", Package, Form("")),
+    ("POST", "/settings/restore", "/settings/restore", Restored, Form("")),
+    ("POST", "/settings/restore/keys/{id}/revoke", "/settings/restore/keys/{key}/revoke", Nothing, Form("")),
+    ("POST", "/api/restoration/confirm", "/api/restoration/confirm", Restored, Json("")),
     ("POST", "/settings/machines", "/settings/machines", Nothing, Form("checking_s=45")),
     ("POST", "/settings/retention", "/settings/retention", Nothing, Form("days=7&tasks=")),
     ("POST", "/deploy", "/deploy", Package, Form("choice=Acme 1.0.0&environment=Environments-1&variables=Secret=hush")),
@@ -326,7 +332,7 @@ async fn give(app: &TestApp, given: Given) -> String {
             let grant = Grant { environments, roles: Vec::new(), machines: 2, life };
             return registration_key_create(app, SpaceId::DEFAULT, &boss, &grant).await.unwrap().1;
         }
-        Cloned | Upgraded | Scheduled | VersionFailed | Link | Over => return write(app, given).await,
+        Cloned | Upgraded | Scheduled | VersionFailed | Link | Over | Restored => return write(app, given).await,
     }
     String::new()
 }
@@ -358,6 +364,7 @@ async fn write(app: &TestApp, given: Given) -> String {
             rollout_set_state(&mut tx, rollout, RolloutState::Scheduled, "", now).await.unwrap();
         }
         Over => task_end(&mut tx, TaskId(2), TaskState::Success, "", now).await.unwrap(),
+        Restored => drop(restored_notice(&mut tx, SpaceId::DEFAULT, "m", now).await.unwrap()),
         Link => {
             let boss = user_by_name(&mut tx, "boss").await.unwrap().unwrap();
             token = setup_link_create(&mut tx, boss.id, now).await.unwrap();

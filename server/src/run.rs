@@ -36,6 +36,7 @@ use crate::listen;
 use crate::live::Live;
 use crate::model::{AuditCategory, AuditKind, Role, User};
 use crate::monitor::Metrics;
+use crate::restored;
 use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
@@ -64,6 +65,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let address = listener.local_addr().context("cannot find out the address that is listened on")?;
     announce(&app, address, &args).await?;
 
+    restored::settle::settle(&app).await?;
     rollout::automatic::on_start_everywhere(&app).await?;
     let loops = loops(&app);
     let ender = tokio::spawn(end_when_told(app.shutdown.clone()));

@@ -71,6 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
     let limits = Limits {
         queue: octopus_server::model::TaskQueue::Runs,
         deadlines: Deadlines::default(),
+        held: None,
         issued_generation: 0,
         packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
         failed_on: HashMap::new(),

@@ -21,6 +21,7 @@ mod openapi;
 mod packages;
 mod page;
 mod registration;
+mod restoration;
 mod rollouts;
 mod spaces;
 mod system;
@@ -49,6 +50,7 @@ pub fn router() -> Router<App> {
         .merge(registration::routes())
         .merge(users::routes())
         .merge(system::routes())
+        .merge(restoration::routes())
         .merge(openapi::routes())
         .merge(of_a_space())
         .nest("/{space}", of_a_space())

@@ -437,6 +437,7 @@ impl From<RolloutError> for ApiError {
             RolloutError::NoRollout { id } => Self::not_found(format!("The rollout {id}")),
             RolloutError::Over { .. }
             | RolloutError::Paused { .. }
+            | RolloutError::Restored { .. }
             | RolloutError::NotWaiting { .. }
             | RolloutError::NothingToUndo { .. } => Self::conflict(sentence),
             RolloutError::Db(error) => error.into(),

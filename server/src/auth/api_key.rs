@@ -9,8 +9,10 @@ use crate::clock::Timestamp;
 use crate::db::api_keys::{api_key_by_hash, api_key_insert};
 use crate::db::users::user_get;
 use crate::db::{Connection, DbError};
+use crate::error::ApiError;
 use crate::ids::{SpaceId, UserId};
 use crate::model::{ApiKey, AuditCategory, AuditKind, KeyWish};
+use crate::restored::{WHAT_TO_DO, api_key_rests};
 
 /// How every key begins; existing clients look for it.
 const PREFIX: &str = "API-";
@@ -47,8 +49,8 @@ pub async fn api_key_create(
     Ok((made, key))
 }
 
-/// Whose working key it is; `None` for every other text.
-pub(super) async fn principal(conn: &mut Connection, key: &str, now: Timestamp) -> Result<Option<Principal>, DbError> {
+/// Whose working key it is; `None` for every other text. A key of a backup that nobody has confirmed is refused in words.
+pub(super) async fn principal(conn: &mut Connection, key: &str, now: Timestamp) -> Result<Option<Principal>, ApiError> {
     let Some(secret) = key.strip_prefix(PREFIX) else { return Ok(None) };
     if secret.len() != LENGTH || !secret.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
         return Ok(None);
@@ -58,6 +60,10 @@ pub(super) async fn principal(conn: &mut Connection, key: &str, now: Timestamp) 
     let found = found.filter(|(_, stored, _)| bool::from(stored.as_bytes().ct_eq(hash.as_bytes())));
     let Some((key, _, username)) = found else { return Ok(None) };
     let Some(user) = user_get(conn, key.user).await?.filter(|user| !user.is_disabled) else { return Ok(None) };
+    if let Some(reason) = api_key_rests(conn, key.id).await? {
+        let message = format!("This API key is suspended, because {reason}. {WHAT_TO_DO}.");
+        return Err(ApiError::new(http::StatusCode::UNAUTHORIZED, message));
+    }
     let via = Via::ApiKey { id: key.id, scope: key.scope };
     Ok(Some(Principal { user: user.id, username, role: user.role, via, space: SpaceId::DEFAULT }))
 }

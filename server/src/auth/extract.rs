@@ -100,7 +100,7 @@ pub(super) async fn principal_of(
         return Ok(Some(known.clone()));
     }
     match key_of(&parts.headers).filter(|_| takes_keys) {
-        Some(key) => Ok(api_key::principal(&mut *app.db.read().await?, &key, app.now()).await?),
+        Some(key) => api_key::principal(&mut *app.db.read().await?, &key, app.now()).await,
         None => session_principal(parts, app).await,
     }
 }

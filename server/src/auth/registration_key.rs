@@ -20,6 +20,7 @@ use crate::db::{DbError, Refusal};
 use crate::error::ApiError;
 use crate::ids::{EnvironmentId, RegistrationKeyId, SpaceId};
 use crate::model::{AuditCategory, AuditKind, KeyState, KeyUse, RegistrationKey, Role, UseOutcome};
+use crate::restored::{WHAT_TO_DO, registration_key_rests};
 
 /// The header that carries one.
 const HEADER: &str = "x-octopus-registrationkey";
@@ -113,7 +114,12 @@ pub(super) async fn bearer(app: &App, headers: &HeaderMap, peer: IpAddr) -> Resu
     let key = registration_key_by_hash(&mut conn, &random::hash(text)).await?;
     let Some(key) = key else { return Err(unauthorized("This registration key is not one of this portal.")) };
     let maker = user_get(&mut conn, key.user).await?.filter(|user| !user.is_disabled);
+    let rests = registration_key_rests(&mut conn, key.id).await?;
     drop(conn);
+    if let Some(reason) = rests {
+        let message = format!("This registration key is suspended, because {reason}. {WHAT_TO_DO}.");
+        return Err(unauthorized(&message));
+    }
     let Some(why) = refusal(&key, maker.as_ref().map(|user| &user.role), app.now()) else {
         return Ok(Bearer { key, peer });
     };

@@ -22,7 +22,8 @@ use crate::db::users::{user_by_name, user_end_sessions, user_get, user_password_
 use crate::db::{Db, DbError};
 use crate::ids::{SpaceId, UserId};
 use crate::live::Change;
-use crate::model::{AuditCategory, AuditKind, User};
+use crate::model::{AuditCategory, AuditKind, Role, User};
+use crate::restored::{Restored, restored_open};
 
 /// How long a session lasts without a request; then its bearer logs in again.
 const IDLE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
@@ -66,6 +67,12 @@ pub enum LoginError {
     /// The name or the password is wrong; which one is nobody's business.
     #[error("the name or the password is wrong")]
     Wrong,
+    /// The portal was restored, and only administrators are let in until that is confirmed.
+    #[error("only administrators can log in now, because {reason}")]
+    Restored {
+        /// What happened.
+        reason: String,
+    },
     /// Too many tries.
     #[error("too many tries to log in; try again in {} min", wait.as_secs().div_ceil(60))]
     TooMany {
@@ -108,6 +115,11 @@ pub async fn login(
         return Err(LoginError::Wrong);
     };
     app.logins.succeeded(peer, username);
+    // Who may do what since the backup, an administrator must look at first.
+    let restored = restored_open(&mut *app.db.read().await?).await?.filter(Restored::keys_rest);
+    if let Some(restored) = restored.filter(|_| user.role != Role::Administrator) {
+        return Err(LoginError::Restored { reason: restored.reason() });
+    }
     begin(app, session, user.id, &stored).await?;
     trail::logged_in(app, &user).await?;
     Ok(Principal {

@@ -95,6 +95,10 @@ fn restored(data_dir: &Path, outcome: &RestoreOutcome) -> String {
             outcome.missing
         ));
     }
-    text.push_str("\nAll sessions of it have ended.");
+    text.push_str(
+        "\nAll sessions of it have ended. The portal pauses every rollout and takes no key of the backup until an \
+         administrator has looked and confirmed it: on the page Settings, Restore, or with octopus-server admin \
+         confirm-restore.",
+    );
     text
 }

@@ -86,6 +86,24 @@ pub async fn api_key_list(conn: &mut Connection, user: UserId) -> Result<Vec<Api
     rows.into_iter().map(ApiKey::try_from).collect()
 }
 
+/// The keys of all users up to a number that were not revoked, with their users' names: by user, newest first.
+pub async fn api_key_list_through(conn: &mut Connection, through: i64) -> Result<Vec<(ApiKey, String)>, DbError> {
+    #[derive(sqlx::FromRow)]
+    struct Found {
+        #[sqlx(flatten)]
+        key: Row,
+        username: String,
+    }
+    let found: Vec<Found> = sqlx::query_as(
+        "SELECT k.*, u.username FROM api_keys k JOIN users u ON u.id = k.user_id
+         WHERE k.id <= $1 AND k.revoked_at IS NULL ORDER BY u.username, k.id DESC",
+    )
+    .bind(through)
+    .fetch_all(conn)
+    .await?;
+    found.into_iter().map(|found| Ok((found.key.try_into()?, found.username))).collect()
+}
+
 /// Revokes a key for ever. False if there is no such working key of that user.
 pub async fn api_key_revoke(
     conn: &mut Connection,

@@ -86,6 +86,17 @@ pub async fn facts_list(conn: &mut Connection, space: SpaceId) -> Result<HashMap
     rows.into_iter().map(Row::read).collect()
 }
 
+/// The highest generation that any machine ever told of; 0 for none.
+pub async fn generation_seen(conn: &mut Connection) -> Result<u64, DbError> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM machine_facts WHERE report IS NOT NULL").fetch_all(conn).await?;
+    let mut highest = 0;
+    for row in rows {
+        let (_, facts) = row.read()?;
+        highest = highest.max(facts.report.map_or(0, |report| report.generation));
+    }
+    Ok(highest)
+}
+
 /// Enabled machines of a space that were not tried between `before` and `now`, those that were never tried first; at most `limit`.
 /// One that was tried in the future was tried before the clock was set back.
 pub async fn facts_due(

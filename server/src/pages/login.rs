@@ -63,6 +63,7 @@ async fn login_post(
     let (status, error) = match login(&app, &session, peer, username, fields.get("password")).await {
         Ok(_) => return Ok(Redirect::to(&next).into_response()),
         Err(error @ LoginError::Wrong) => (StatusCode::UNAUTHORIZED, error),
+        Err(error @ LoginError::Restored { .. }) => (StatusCode::FORBIDDEN, error),
         Err(error @ LoginError::TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, error),
         Err(error) => return Err(ApiError::internal("log you in", &error).into()),
     };

@@ -73,8 +73,10 @@ pub struct Shell {
     pub live: Option<String>,
     /// What stands in the search of the top line.
     pub search: String,
-    /// How many machines and rollouts need a person.
+    /// How many machines and rollouts of the space need a person.
     needs: Needs,
+    /// How many settings of the portal do.
+    portal_needs: usize,
     /// The space that it shows.
     space: SpaceId,
     /// All spaces.
@@ -97,6 +99,7 @@ impl Shell {
             live: None,
             search: String::new(),
             needs,
+            portal_needs: app.attention.portal(),
             space,
             spaces,
             now: app.now(),
@@ -114,7 +117,8 @@ impl Shell {
         match place {
             Section::Environments => self.needs.machines,
             Section::Rollouts => self.needs.rollouts,
-            Section::Dashboard | Section::Packages | Section::Tasks | Section::Audit | Section::Settings => 0,
+            Section::Settings => self.portal_needs,
+            Section::Dashboard | Section::Packages | Section::Tasks | Section::Audit => 0,
         }
     }
 

@@ -49,6 +49,7 @@ pub(super) fn refused(error: RolloutError) -> ApiError {
         | RolloutError::NothingToUndo { .. }
         | RolloutError::NotWaiting { .. }
         | RolloutError::Paused { .. }
+        | RolloutError::Restored { .. }
         | RolloutError::Over { .. } => ApiError::conflict(message),
         RolloutError::Strategy(_) | RolloutError::NoWave { .. } => ApiError::bad_request(message),
         RolloutError::NoMachine { .. } | RolloutError::NoEnvironment { .. } | RolloutError::NoRollout { .. } => {

@@ -14,6 +14,7 @@ use crate::db::policies::{bundle_seen_insert, bundles_seen, policies_list, versi
 use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, SpaceId};
+use crate::restored::restored_open;
 
 /// Who makes these rollouts, in every place that names a person.
 pub const WHO: &str = "the automatic policy";
@@ -96,6 +97,9 @@ async fn why_not(
     bundled: &Version,
     newest: Option<&Version>,
 ) -> Result<Option<String>, DbError> {
+    if let Some(restored) = restored_open(conn).await? {
+        return Ok(Some(format!("nothing was made, because {}", restored.reason())));
+    }
     if let Some(newest) = newest.filter(|newest| *newest > bundled) {
         return Ok(Some(format!("nothing was made: this portal bundled {newest} before, which is newer")));
     }

@@ -51,6 +51,7 @@ fn limits() -> Limits {
     Limits {
         queue: crate::model::TaskQueue::Runs,
         deadlines: Deadlines::default(),
+        held: None,
         issued_generation: 0,
         packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
         failed_on: HashMap::new(),
@@ -85,13 +86,8 @@ impl Plan {
             failure_budget: cut.failure_budget,
             ..RolloutWave::only()
         };
-        let facts = Facts {
-            tried_at: NOW,
-            contact: Contact::Answered,
-            contact_since: NOW,
-            report: Some(report()),
-            instances: Default::default(),
-        };
+        let (contact, report) = (Contact::Answered, Some(report()));
+        let facts = Facts { tried_at: NOW, contact, contact_since: NOW, report, instances: Default::default() };
         let observation = Observation { facts: Some(facts), ..Observation::default() };
         let machines: Vec<RolloutMachine> = (0..).zip(&cut.wave_of).map(machine).collect();
         Self {

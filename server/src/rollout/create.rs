@@ -25,6 +25,7 @@ use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::live::Change;
 use crate::model::{AuditCategory, AuditKind, Contact, LogCategory, Machine, NewTask, VersionState};
+use crate::restored::restored_open;
 
 /// Which machines a rollout is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +177,12 @@ pub enum RolloutError {
         /// Its id.
         id: RolloutId,
     },
+    /// The portal was restored, and nobody has confirmed that.
+    #[error("no rollout can begin or go on now, because {reason}. {}", crate::restored::WHAT_TO_DO)]
+    Restored {
+        /// What happened.
+        reason: String,
+    },
     /// No machine can be brought back.
     #[error("there is nothing to undo: {id} changed no machine that could be brought back{left}")]
     NothingToUndo {
@@ -203,6 +210,14 @@ pub async fn rollout_create(
     Ok(rollout)
 }
 
+/// Refuses while the portal is restored and nobody has confirmed that.
+pub(super) async fn may_begin(conn: &mut Connection) -> Result<(), RolloutError> {
+    match restored_open(conn).await? {
+        Some(restored) => Err(RolloutError::Restored { reason: restored.reason() }),
+        None => Ok(()),
+    }
+}
+
 /// Tells that a new rollout was committed.
 pub(super) fn rollout_tell(app: &App, rollout: &Rollout) {
     rollout.machines.iter().for_each(|row| app.live.tell(Change::Machine(row.machine)));
@@ -219,6 +234,7 @@ pub(super) async fn rollout_write(
     who: &str,
     request: RolloutRequest,
 ) -> Result<Rollout, RolloutError> {
+    may_begin(tx).await?;
     let now = app.clock.now();
     let draft = draw_up(app, tx, space, &request).await?;
     let left = draft.up_to_date();

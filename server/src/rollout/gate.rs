@@ -364,13 +364,27 @@ fn is_reachable(observation: Option<&Observation>) -> bool {
     observation.and_then(|seen| seen.facts.as_ref()).is_some_and(|facts| facts.contact == Contact::Answered)
 }
 
-/// The reason to pause where a machine saw a higher generation than this portal ever issued.
+/// The reason to pause where the portal was restored: it knows so, or a machine saw a higher generation than it ever issued.
+/// A rollout that is complete and has machines to wait for is paused, too.
 pub(super) fn restored(
     rollout: &Rollout,
     observations: &HashMap<MachineId, Observation>,
     limits: &Limits,
 ) -> Option<String> {
-    if rollout.state != RolloutState::Running || rollout.cancel_requested_at.is_some() {
+    if rollout.cancel_requested_at.is_some() {
+        return None;
+    }
+    let goes_on = match rollout.state {
+        RolloutState::Running => true,
+        RolloutState::Completed | RolloutState::CompletedWithFailures => {
+            rollout.count(|kind| kind == PhaseKind::Waiting) > 0
+        }
+        RolloutState::Scheduled | RolloutState::Paused | RolloutState::Cancelled => false,
+    };
+    if let Some(reason) = limits.held.as_ref().filter(|_| goes_on) {
+        return Some(reason.clone());
+    }
+    if rollout.state != RolloutState::Running {
         return None;
     }
     let is_ahead = |seen: &Observation| {

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::create::RolloutError;
+use super::create::{RolloutError, may_begin};
 use super::hindrance::Hold;
 use super::phase::{Phase, PhaseKind, SkipReason, WaitReason};
 use super::plan::{awaits_proof, is_spent};
@@ -61,6 +61,19 @@ pub enum Hand {
 }
 
 impl Hand {
+    /// True where machines may begin by it that would not without.
+    fn lets_go_on(&self) -> bool {
+        match self {
+            Self::StartNow | Self::Resume | Self::Retry(_) => true,
+            Self::Pause
+            | Self::Cancel
+            | Self::Skip(_)
+            | Self::ReleaseWave(_)
+            | Self::IgnoreWindows
+            | Self::ReleaseVersion(_) => false,
+        }
+    }
+
     /// The word in the list of events.
     pub fn word(&self) -> &'static str {
         match self {
@@ -104,6 +117,9 @@ pub async fn rollout_hand(
     let why: String = who.why.trim().chars().take(WHY_MAX).collect();
     let who = Who { name: who.name, why: &why };
     let now = app.clock.now();
+    if hand.lets_go_on() {
+        may_begin(&mut tx).await?;
+    }
     let done = act(&mut tx, &rollout, who, hand, now).await?;
     let Some(done) = done else { return Ok(rollout) };
     let because = because(&why);

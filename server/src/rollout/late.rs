@@ -24,6 +24,7 @@ use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId};
 use crate::live::Change;
 use crate::model::{AuditCategory, AuditKind, LogCategory, Machine, VersionState};
+use crate::restored::restored_open;
 
 /// How often it is looked for machines that came late. Each waits for so long at most before it is listed.
 const TICK: Duration = Duration::from_secs(5);
@@ -44,6 +45,9 @@ pub async fn run(app: App, stop: CancellationToken) {
 /// Lets machines that came late into the rollouts that are not over.
 pub async fn admit(app: &App) -> Result<(), DbError> {
     let mut conn = app.db.read().await?;
+    if restored_open(&mut conn).await?.is_some() {
+        return Ok(());
+    }
     for rollout in rollout_open(&mut conn).await?.iter().filter(|rollout| is_joined(rollout)) {
         let found = latecomers(&mut conn, rollout).await?;
         if !found.is_empty() {

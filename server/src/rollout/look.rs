@@ -28,6 +28,7 @@ use crate::db::version_failures::{version_failures, version_failures_by_runtime,
 use crate::db::{Connection, DbError};
 use crate::ids::{EnvironmentId, MachineId, RolloutId, SpaceId};
 use crate::model::{Facts, Machine, TaskQueue};
+use crate::restored::restored_open;
 
 /// What is known of the machines of some rollouts, at one moment.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub struct Snapshot {
     failures: HashMap<(SpaceId, Version), Failures>,
     packages: HashMap<RolloutId, HashMap<String, u64>>,
     role_sizes: HashMap<(EnvironmentId, String), usize>,
+    held: Option<String>,
     issued_generation: u64,
     deadlines: HashMap<SpaceId, Deadlines>,
     stopped: HashSet<SpaceId>,
@@ -72,6 +74,7 @@ impl Snapshot {
             failures: HashMap::new(),
             packages: HashMap::new(),
             role_sizes: HashMap::new(),
+            held: restored_open(conn).await?.map(|restored| restored.reason()),
             issued_generation: generation_issued(conn).await?,
             deadlines: spaces.iter().map(|space| (*space, app.deadlines(*space))).collect(),
             stopped: space_list_stopped(conn).await?,
@@ -108,6 +111,7 @@ impl Snapshot {
         let limits = Limits {
             deadlines: self.deadlines.get(&rollout.space).copied().unwrap_or_default(),
             queue: TaskQueue::of(self.stopped.contains(&rollout.space)),
+            held: self.held.clone(),
             issued_generation: self.issued_generation,
             packages: self.packages.get(&rollout.id).cloned().unwrap_or_default(),
             failed_on: failures.map(|failures| failures.by_runtime.clone()).unwrap_or_default(),

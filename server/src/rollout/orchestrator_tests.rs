@@ -300,6 +300,10 @@ async fn a_portal_restored_from_an_old_backup_pauses_and_lets_a_person_go_on() {
     let paused = fixture.until(&rollout, |rollout| rollout.state == RolloutState::Paused).await;
     assert!(paused.state_reason.contains("old backup"), "{}", paused.state_reason);
     assert!(fixture.fleet.machines().values().all(|machine| machine.orders.is_empty()), "nothing was commanded");
+    let request = RolloutRequest { target: Some(target()), ..RolloutRequest::of(Selection::All) };
+    let refused = rollout_create(&fixture.test.app, SpaceId::DEFAULT, "somebody", request).await.unwrap_err();
+    assert!(refused.to_string().contains("must look first"), "{refused}");
+    crate::restored::confirm::confirm(&fixture.test.app, "somebody").await.unwrap();
     let next = fixture.roll_out().await;
     let done = fixture.until(&next, |rollout| rollout.state.is_completed()).await;
     assert_eq!(done.count(|kind| kind == PhaseKind::Upgraded), 2, "{}", done.summary());

@@ -55,6 +55,8 @@ pub struct Limits {
     pub deadlines: Deadlines,
     /// Whether the tasks of its space begin. Where they do not, it commands no machine.
     pub queue: TaskQueue,
+    /// Why nothing may begin or go on, whatever the rollout: the portal was restored, and nobody has confirmed that.
+    pub held: Option<String>,
     /// The highest generation this portal ever issued.
     pub issued_generation: u64,
     /// The size in bytes of the package that the rollout has for each runtime.

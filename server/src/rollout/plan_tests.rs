@@ -133,6 +133,7 @@ impl Fleet {
             limits: Limits {
                 queue: crate::model::TaskQueue::Runs,
                 deadlines: Deadlines::default(),
+                held: None,
                 issued_generation: 100,
                 packages: HashMap::from([("linux-x64".to_owned(), 1 << 20)]),
                 failed_on: HashMap::new(),
@@ -454,8 +455,7 @@ fn a_machine_that_a_newer_rollout_has_is_left_to_it() {
 
 #[test]
 fn a_machine_that_an_older_rollout_is_at_waits_for_it() {
-    let fleet = Fleet::new(&[Nature::Good]);
-    let elsewhere = Some(Elsewhere::Older(RolloutId(0)));
+    let (fleet, elsewhere) = (Fleet::new(&[Nature::Good]), Some(Elsewhere::Older(RolloutId(0))));
     let seen = HashMap::from([(MachineId(1), Observation { elsewhere, ..Observation::default() })]);
     assert_eq!(plan(&fleet.rollout, &seen, &fleet.limits, Timestamp(1)), Vec::new());
 }

@@ -152,6 +152,11 @@ impl Stage {
                 inventory_forget_clone(&self.test.app, self.names[first], more, "").await.unwrap();
                 self.look().await;
             }
+            // confirm alice: that the portal was restored
+            "confirm" => {
+                crate::restored::confirm::confirm(&self.test.app, first).await.unwrap();
+                self.look().await;
+            }
             // undo alice why: the last rollout
             "undo" => self.undo(first, more).await,
             // hold web-1 alice why

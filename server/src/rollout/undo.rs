@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use contract::Version;
 
-use super::create::{RolloutError, Selection, count};
+use super::create::{RolloutError, Selection, count, may_begin};
 use super::hands::{WHY_MAX, Who};
 use super::phase::{PhaseKind, SkipReason};
 use super::state::{Return, Rollout, RolloutMachine};
@@ -149,6 +149,7 @@ pub async fn rollout_undo(app: &App, space: SpaceId, id: RolloutId, who: Who<'_>
     if plan.goes() == 0 {
         return Err(RolloutError::NothingToUndo { id, left: plan.sentence() });
     }
+    may_begin(&mut tx).await?;
     // Nobody wants it to go on, nor to be retried later.
     rollout_cancel_request(&mut tx, id, now).await?;
     if !rollout.is_over() {

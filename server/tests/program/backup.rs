@@ -16,7 +16,7 @@ use octopus_server::ids::SpaceId;
 use octopus_server::model::NewPackage;
 use tempfile::TempDir;
 
-use crate::{Portal, folder, output, program, text};
+use crate::{Portal, answer, folder, output, program, text};
 
 /// A portal that runs on a folder of its own, with two packages.
 async fn running() -> (TempDir, Portal) {
@@ -246,4 +246,44 @@ async fn what_a_killed_backup_left_goes_with_the_next_start() {
     assert!(said.contains("there is no portal in"), "{said}");
     let said = refused(&backup(data.path(), &data.path().join("nowhere/x"), &[]));
     assert!(said.contains("cannot make a file in"), "{said}");
+}
+
+/// The status and the body of a GET with an API key.
+async fn asked(port: u16, path: &str, key: &str) -> String {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Octopus-ApiKey: {key}\r\n\r\n");
+    answer(port, &request).await
+}
+
+#[tokio::test]
+async fn keys_of_a_restored_portal_are_refused_until_somebody_confirms_and_new_ones_work() {
+    let (data, portal) = running().await;
+    let make = || {
+        let made = output(program(&["admin", "create-api-key", "--purpose", "nightly"], data.path()));
+        text(&made.stdout).trim().to_owned()
+    };
+    let old = make();
+    let place = folder();
+    let file = place.path().join("portal.backup");
+    done(&backup(data.path(), &file, &["--packages", "none"]));
+    assert!(asked(portal.port, "/api/users/me", &old).await.starts_with("HTTP/1.1 200"));
+    portal.kill();
+    done(&restore(data.path(), &file, &["--force"]));
+    let portal = Portal::start(data.path(), &["--listen", "127.0.0.1:0"]);
+    let refused = asked(portal.port, "/api/users/me", &old).await;
+    assert!(refused.starts_with("HTTP/1.1 401") && refused.contains("restored from a backup of"), "{refused}");
+    let new = make();
+    let told = asked(portal.port, "/api/restoration", &new).await;
+    assert!(told.contains(r#""AwaitsConfirmation":true"#) && told.contains(r#""SuspendedApiKeys":1"#), "{told}");
+
+    let said = done(&output(program(&["admin", "confirm-restore"], data.path())));
+    assert!(said.contains("nightly") && said.contains("With --yes, 1 API key and 0 registration keys"), "{said}");
+    assert!(asked(portal.port, "/api/users/me", &old).await.starts_with("HTTP/1.1 401"));
+    let said = done(&output(program(&["admin", "confirm-restore", "--yes"], data.path())));
+    assert!(said.contains("Confirmed: 1 API key"), "{said}");
+    assert!(asked(portal.port, "/api/users/me", &old).await.starts_with("HTTP/1.1 200"));
+    let said = done(&output(program(&["admin", "confirm-restore"], data.path())));
+    assert!(said.contains("Nothing is to be confirmed"), "{said}");
+    let told = asked(portal.port, "/api/restoration", &new).await;
+    assert!(told.contains(r#""ConfirmedBy":"somebody at the console""#), "{told}");
 }

@@ -88,7 +88,7 @@ impl Drop for Portal {
     }
 }
 
-pub(crate) fn folder() -> TempDir {
+fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -111,8 +111,13 @@ fn text(bytes: &[u8]) -> String {
 
 /// Everything that comes back for a plain GET of `/`.
 async fn plain_get(port: u16) -> String {
+    answer(port, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await
+}
+
+/// Everything that comes back for a request that closes its connection.
+async fn answer(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A connection that is reset has said all that it will say.
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer in time");

@@ -16,6 +16,7 @@ mod nuget;
 mod official;
 mod orders;
 mod pages;
+mod restored;
 mod transfer;
 mod trust;
 mod undo;

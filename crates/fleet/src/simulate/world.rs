@@ -410,6 +410,7 @@ impl World {
         Limits {
             queue: octopus_server::model::TaskQueue::Runs,
             deadlines: Deadlines::default(),
+            held: None,
             issued_generation: self.generation,
             packages: packages.collect(),
             failed_on: HashMap::from([("linux-x64".to_owned(), failed)]),

@@ -30,6 +30,7 @@ use crate::db::samples::sample_list;
 use crate::db::tasks::{TaskFilter, task_list};
 use crate::ids::SpaceId;
 use crate::model::VersionState;
+use crate::restored::restored_open;
 
 /// Rollouts and tasks that are listed. The others are on their own pages.
 const RECENT: u32 = 6;
@@ -66,6 +67,7 @@ pub async fn load(app: &App, space: SpaceId) -> Result<DashboardView, DbError> {
         environments: environment_list(&mut conn, space).await?.len(),
         groups: overview_groups(&mut conn, space).await?,
         cloned: overview_cloned(&mut conn, space).await?,
+        restored: restored_open(&mut conn).await?.map(|restored| restored.reason()),
         paused: overview_paused(&mut conn, space).await?,
         asking: overview_asking(&mut conn, space).await?,
         failed: overview_failed(&mut conn, space).await?,

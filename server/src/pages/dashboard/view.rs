@@ -39,6 +39,8 @@ pub struct Loaded {
     pub groups: Vec<Group>,
     /// The machines that answer as two.
     pub cloned: Vec<(MachineId, String)>,
+    /// What happened, where the portal was restored and nobody has confirmed that.
+    pub restored: Option<String>,
     /// The rollouts that are paused.
     pub paused: Vec<Stuck>,
     /// The rollouts that ask a person.
@@ -185,7 +187,12 @@ fn needs(loaded: &Loaded) -> Vec<Need> {
             link: (format!("/rollouts/{}", failed.rollout), "See why"),
         }
     });
-    paused.chain(asking).chain(failed).chain(cloned(loaded)).chain(standing(loaded)).collect()
+    let restored = loaded.restored.iter().map(|reason| Need {
+        status: Status { mark: Mark::Attention, word: "asks you" },
+        sentence: format!("Nothing goes on until an administrator has looked: {}.", reason),
+        link: ("/settings/restore".to_owned(), "Look and confirm"),
+    });
+    restored.chain(paused).chain(asking).chain(failed).chain(cloned(loaded)).chain(standing(loaded)).collect()
 }
 
 fn reason(reason: &str) -> String {

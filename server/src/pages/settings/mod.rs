@@ -3,6 +3,7 @@
 mod account;
 mod nav;
 mod portal;
+mod restore;
 mod spaces;
 mod users;
 
@@ -12,5 +13,10 @@ use crate::app::App;
 
 /// `/account` and `/settings`.
 pub fn router() -> Router<App> {
-    Router::new().merge(account::router()).merge(portal::router()).merge(spaces::router()).merge(users::router())
+    Router::new()
+        .merge(account::router())
+        .merge(portal::router())
+        .merge(restore::router())
+        .merge(spaces::router())
+        .merge(users::router())
 }

@@ -13,6 +13,8 @@ pub enum SettingsPage {
     Spaces,
     /// What machines trust.
     Identity,
+    /// That the portal was restored, and who confirmed it.
+    Restore,
     /// How often machines are asked, and deadlines.
     Machines,
     /// When environments are upgraded.
@@ -23,8 +25,16 @@ pub enum SettingsPage {
 
 impl SettingsPage {
     /// All of them, in their order.
-    const ALL: [Self; 7] =
-        [Self::Account, Self::Users, Self::Spaces, Self::Identity, Self::Machines, Self::Windows, Self::Retention];
+    const ALL: [Self; 8] = [
+        Self::Account,
+        Self::Users,
+        Self::Spaces,
+        Self::Identity,
+        Self::Restore,
+        Self::Machines,
+        Self::Windows,
+        Self::Retention,
+    ];
 
     /// Those that somebody may open.
     pub fn of(shell: &Shell) -> impl Iterator<Item = Self> {
@@ -39,6 +49,7 @@ impl SettingsPage {
             Self::Users => "Users",
             Self::Spaces => "Spaces",
             Self::Identity => "Portal identity",
+            Self::Restore => "Restore",
             Self::Machines => "Machine policy",
             Self::Windows => "Windows and automatic upgrades",
             Self::Retention => "Retention",
@@ -52,6 +63,7 @@ impl SettingsPage {
             Self::Users => "/settings/users",
             Self::Spaces => "/settings/spaces",
             Self::Identity => "/settings/identity",
+            Self::Restore => "/settings/restore",
             Self::Machines => "/settings/machines",
             Self::Windows => "/settings/windows",
             Self::Retention => "/settings/retention",

@@ -1,11 +1,11 @@
 //! What all handlers and loops share. Made once by `run`, or by `testing`; never changed afterwards.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use contract::Version;
-use octopus_proto::tls::Identity;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use crate::auth::LoginLimiter;
 use crate::bundle::Bundle;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
+use crate::identities::Identities;
 use crate::live::Live;
 use crate::model::Space;
 use crate::monitor::Metrics;
@@ -34,8 +35,10 @@ pub struct AppInner {
     pub clock: Arc<dyn Clock>,
     /// Where news is told.
     pub live: Live,
-    /// The portal's key and certificate: what Tentacles pin.
-    pub identity: Arc<Identity>,
+    /// The portal's keys and certificates: what Tentacles pin.
+    pub identities: Arc<Identities>,
+    /// The folder of everything that this portal is.
+    pub data_dir: PathBuf,
     /// The bytes of packages.
     pub store: PackageStore,
     /// The Tentacle packages that this portal offers.
@@ -60,8 +63,6 @@ pub struct AppInner {
     pub policy: RwLock<MachinePolicies>,
     /// The spaces, as every page names them.
     pub spaces: RwLock<Vec<Space>>,
-    /// When the portal's identity came to this machine, as far as its file says.
-    pub identity_since: Option<Timestamp>,
     /// Cancelled when the portal ends: loops and open streams end then.
     pub shutdown: CancellationToken,
 }

@@ -16,8 +16,10 @@ use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use octopus_proto::tls::{Crowd, Identity, Place};
-use rustls::ServerConfig;
+use octopus_proto::tls::{Crowd, Place};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,6 +28,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Layer as _, Service, ServiceExt as _};
+
+use crate::identities::Identities;
 
 /// Most connections at a time. At one more, the oldest idle one of whoever has the most of them is closed; where none is
 /// idle, the newest is.
@@ -72,9 +76,21 @@ pub enum TlsError {
     Unfit(#[from] rustls::Error),
 }
 
-/// TLS with the portal's own identity.
-pub fn tls_of_identity(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
-    tls(vec![identity.certificate()], identity.key())
+/// TLS with the portal's own identity, whichever that is when somebody connects.
+pub fn tls_of_identities(identities: &Arc<Identities>) -> Result<Arc<ServerConfig>, TlsError> {
+    let own = Own(Arc::clone(identities));
+    let config = with_protocols()?.with_no_client_auth().with_cert_resolver(Arc::new(own));
+    Ok(for_http(config))
+}
+
+/// Shows the portal's own identity.
+#[derive(Debug)]
+struct Own(Arc<Identities>);
+
+impl ResolvesServerCert for Own {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current().certified())
+    }
 }
 
 /// TLS with a certificate chain and its key from PEM files.
@@ -92,13 +108,17 @@ pub fn tls_of_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>,
 }
 
 fn tls(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, TlsError> {
+    Ok(for_http(with_protocols()?.with_no_client_auth().with_single_cert(chain, key)?))
+}
+
+fn with_protocols() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+fn for_http(mut config: ServerConfig) -> Arc<ServerConfig> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// Serves until `shutdown` is cancelled and the requests that were under way then are answered, or out of time.

@@ -38,6 +38,7 @@ pub struct Live {
     orchestrator: Arc<Notify>,
     tasks: Arc<Notify>,
     health: Arc<Notify>,
+    rotation: Arc<Notify>,
 }
 
 impl Default for Live {
@@ -47,6 +48,7 @@ impl Default for Live {
             orchestrator: Arc::default(),
             tasks: Arc::default(),
             health: Arc::default(),
+            rotation: Arc::default(),
         }
     }
 }
@@ -76,6 +78,16 @@ impl Live {
     /// Wakes the health check, which then looks at machines that were never looked at. Many pokes are one.
     pub fn poke_health(&self) {
         self.health.notify_one();
+    }
+
+    /// Wakes the loop that tells machines of the portal's identity. Many pokes are one.
+    pub fn poke_rotation(&self) {
+        self.rotation.notify_one();
+    }
+
+    /// Waits for a poke of that loop.
+    pub async fn rotation_poked(&self) {
+        self.rotation.notified().await;
     }
 
     /// Waits for a poke of the health check.

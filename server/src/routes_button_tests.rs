@@ -12,7 +12,7 @@ use super::tests::{Person, furnished, person, routes};
 use super::*;
 use crate::model::{Reach, Role};
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "/",
     "/environments",
     "/environments?environment=Environments-2",
@@ -27,6 +27,7 @@ const PAGES: [&str; 15] = [
     "/audit",
     "/account",
     "/settings/restore",
+    "/settings/identity",
     "/audit?document=Machines-1",
 ];
 

@@ -70,11 +70,15 @@ enum Given {
     SecondSpace,
     /// A machine has seen later commands than this portal gave.
     Restored,
+    /// Another identity is readied.
+    Readied,
+    /// Another identity is in use, and the former one is kept.
+    Switched,
 }
 
 use Given::{
-    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Restored, Scheduled, SecondSpace,
-    Upgraded, VersionFailed, Waves,
+    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Readied, Restored, Scheduled, SecondSpace,
+    Switched, Upgraded, VersionFailed, Waves,
 };
 
 /// What is sent.
@@ -138,6 +142,15 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ("POST", "/registration-keys/{id}/revoke", "/registration-keys/RegistrationKeys-1/revoke", Nothing, Form("")),
     ("POST", "/packages", "/packages", Nothing, File),
     ("POST", "/packages/{name}/{version}/delete", "/packages/Acme/1.0.0/delete", Package, Form("")),
+    ("POST", "/settings/identity/ready", "/settings/identity/ready", Nothing, Form("word=change identity")),
+    ("POST", "/settings/identity/abandon", "/settings/identity/abandon", Readied, Form("")),
+    ("POST", "/settings/identity/use", "/settings/identity/use", Readied, Form("machines=1")),
+    ("POST", "/settings/identity/forget", "/settings/identity/forget", Switched, Form("machines=1")),
+    ("POST", "/settings/identity/backup", "/settings/identity/backup", Nothing, Form("packages=all")),
+    ("POST", "/api/identity/ready", "/api/identity/ready", Nothing, Json("")),
+    ("POST", "/api/identity/abandon", "/api/identity/abandon", Readied, Json("")),
+    ("POST", "/api/identity/use", "/api/identity/use", Readied, Json(r#"{"MachinesCutOff": 1}"#)),
+    ("POST", "/api/identity/forget", "/api/identity/forget", Switched, Json(r#"{"MachinesCutOff": 1}"#)),
     ("POST", "/settings/restore", "/settings/restore", Restored, Form("")),
     ("POST", "/settings/restore/keys/{id}/revoke", "/settings/restore/keys/{key}/revoke", Nothing, Form("")),
     ("POST", "/api/restoration/confirm", "/api/restoration/confirm", Restored, Json("")),
@@ -331,6 +344,11 @@ async fn give(app: &TestApp, given: Given) -> String {
             let environments = vec![crate::ids::EnvironmentId(1)];
             let grant = Grant { environments, roles: Vec::new(), machines: 2, life };
             return registration_key_create(app, SpaceId::DEFAULT, &boss, &grant).await.unwrap().1;
+        }
+        Readied => drop(app.identities.ready().unwrap()),
+        Switched => {
+            app.identities.ready().unwrap();
+            app.identities.switch().unwrap();
         }
         Cloned | Upgraded | Scheduled | VersionFailed | Link | Over | Restored => return write(app, given).await,
     }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use contract::Version;
-use octopus_proto::tls::Identity;
 use rustls::ServerConfig;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -22,21 +21,23 @@ use crate::app::{Access, App, AppInner, PublicInfo};
 use crate::attention::{self, Attention};
 use crate::audit::{Deed, user_state};
 use crate::auth::{self, LoginLimiter, Sessions};
-use crate::backup::{self, DATABASE, IDENTITY};
+use crate::backup::{self, DATABASE};
 use crate::bundle::Bundle;
-use crate::clock::{SystemClock, Timestamp};
+use crate::clock::SystemClock;
 use crate::config::RunArgs;
 use crate::db::Db;
 use crate::db::packages::package_digests;
 use crate::db::settings::{INSTALLATION_ID, setting_get, setting_set};
 use crate::db::users::{user_by_name, user_insert};
 use crate::error::chain;
+use crate::identities::Identities;
 use crate::ids::SpaceId;
 use crate::listen;
 use crate::live::Live;
 use crate::model::{AuditCategory, AuditKind, Role, User};
 use crate::monitor::Metrics;
 use crate::restored;
+use crate::rotation;
 use crate::routes;
 use crate::store::PackageStore;
 use crate::sys;
@@ -95,7 +96,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
 /// Opens everything that is on the disk, and makes what is not there yet.
 async fn open(args: &RunArgs) -> anyhow::Result<App> {
     let (data_dir, clock) = (&args.data_dir, SystemClock);
-    let identity = Arc::new(Identity::load_or_create(&data_dir.join(IDENTITY), "octopus-server")?);
+    let identities = Arc::new(Identities::open(data_dir)?);
     let db = Db::open(&data_dir.join(DATABASE)).await?;
     let installation_id = installation_id(&db).await?;
     let store = PackageStore::new(data_dir)?;
@@ -129,18 +130,11 @@ async fn open(args: &RunArgs) -> anyhow::Result<App> {
         health_interval: args.health_interval_ms,
         policy: RwLock::default(),
         spaces: RwLock::default(),
-        identity_since: written_at(&data_dir.join(IDENTITY)),
-        tentacles: Arc::new(GrpcTentacles::new(Arc::clone(&identity)).at_most(args.transfer_bytes_per_second)),
-        identity,
+        tentacles: Arc::new(GrpcTentacles::of(Arc::clone(&identities)).at_most(args.transfer_bytes_per_second)),
+        identities,
+        data_dir: data_dir.clone(),
         shutdown: CancellationToken::new(),
     }))
-}
-
-/// When a file was written last, as far as its folder knows.
-fn written_at(path: &Path) -> Option<Timestamp> {
-    let at = std::fs::metadata(path).ok()?.modified().ok()?;
-    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_micros()).ok().map(Timestamp)
 }
 
 /// The version of this program.
@@ -162,7 +156,7 @@ async fn installation_id(db: &Db) -> anyhow::Result<Uuid> {
 fn tls(args: &RunArgs, app: &App) -> anyhow::Result<Option<Arc<ServerConfig>>> {
     Ok(match (&args.tls_certificate, &args.tls_key) {
         (Some(certificate), Some(key)) => Some(listen::tls_of_files(certificate, key)?),
-        _ if app.access.tls => Some(listen::tls_of_identity(&app.identity)?),
+        _ if app.access.tls => Some(listen::tls_of_identities(&app.identities)?),
         _ => None,
     })
 }
@@ -179,7 +173,7 @@ async fn announce(app: &App, address: SocketAddr, args: &RunArgs) -> anyhow::Res
             Some(format!("{url}setup?token={token}"))
         }
     };
-    say(format_args!("The portal's thumbprint is {}", app.identity.thumbprint()));
+    say(format_args!("The portal's thumbprint is {}", app.identities.thumbprint()));
     if let Some(link) = link {
         let place = if app.access.behind_proxy { " (at the proxy's address)" } else { "" };
         say(format_args!("Choose the password of \"{ADMIN}\" with this link{place}. It works once, for 24 hours:"));
@@ -252,6 +246,7 @@ fn loops(app: &App) -> Vec<Loop> {
         start(app, "rollout orchestrator", rollout::orchestrator::run(app.clone(), app.shutdown.clone())),
         start(app, "look for late machines", rollout::late::run(app.clone(), app.shutdown.clone())),
         start(app, "clean-up", retention::run(app.clone(), app.shutdown.clone())),
+        start(app, "word of the identity", rotation::tell::run(app.clone(), app.shutdown.clone())),
         start(app, "task runner", tasks::runner::run(app.clone(), app.shutdown.clone())),
         start(app, "count of what needs a person", attention::run(app.clone(), app.shutdown.clone())),
         start(app, "sweep of sessions", sweep_sessions(app.clone())),

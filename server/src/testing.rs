@@ -8,7 +8,6 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use contract::Version;
-use octopus_proto::tls::Identity;
 use package::PackRequest;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +20,7 @@ use crate::bundle::Bundle;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::db::Db;
 use crate::db::users::{user_by_name, user_insert};
+use crate::identities::Identities;
 use crate::live::Live;
 use crate::model::{KeyWish, Report, Role, Scope};
 use crate::monitor::Metrics;
@@ -143,7 +143,7 @@ impl TestApp {
         let old = &self.app;
         let mut inner = AppInner {
             live: old.live.clone(),
-            identity: Arc::clone(&old.identity),
+            identities: Arc::clone(&old.identities),
             store: old.store.clone(),
             bundle: old.bundle.clone(),
             public_info: old.public_info.clone(),
@@ -195,7 +195,8 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
         db,
         clock,
         live: Live::default(),
-        identity: Arc::new(Identity::generate("tests").expect("an identity")),
+        identities: Arc::new(Identities::open(folder).expect("an identity")),
+        data_dir: folder.to_owned(),
         store: PackageStore::new(folder).expect("a store"),
         bundle: Bundle::default(),
         public_info: PublicInfo {
@@ -210,7 +211,6 @@ fn inner(db: Db, clock: Arc<TestClock>, folder: &Path) -> AppInner {
         health_interval: Duration::from_secs(60),
         policy: RwLock::default(),
         spaces: RwLock::default(),
-        identity_since: None,
         tentacles: Arc::new(FakeTentacles::default()),
         shutdown: CancellationToken::new(),
     }

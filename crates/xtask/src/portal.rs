@@ -150,16 +150,20 @@ impl Portal {
         self.folder.path().join("portal.log")
     }
 
-    /// Makes another key through `octopus-server admin create-api-key`.
-    pub async fn create_api_key(&self, purpose: &str) -> anyhow::Result<String> {
+    /// Runs `octopus-server` with these arguments on its data folder, and returns what that printed.
+    pub async fn command(&self, args: &[&str]) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::from(self.programs.command(&self.programs.server));
-        command.args(["admin", "create-api-key", "--purpose", purpose]).arg("--data-dir").arg(&self.data_dir);
+        command.args(args).arg("--data-dir").arg(&self.data_dir);
         let output = command.kill_on_drop(true).output().await.context("cannot start octopus-server")?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        anyhow::ensure!(output.status.success(), "octopus-server {args:?} failed ({}): {out}{err}", output.status);
+        Ok(out.into_owned())
+    }
+
+    /// Makes another key through `octopus-server admin create-api-key`.
+    pub async fn create_api_key(&self, purpose: &str) -> anyhow::Result<String> {
+        let out = self.command(&["admin", "create-api-key", "--purpose", purpose]).await?;
         let key = out.split_whitespace().find(|word| word.starts_with("API-"));
-        match key {
-            Some(key) if output.status.success() => Ok(key.to_owned()),
-            _ => bail!("octopus-server made no API key ({}): {out}{err}", output.status),
-        }
+        key.map(str::to_owned).with_context(|| format!("octopus-server made no API key: {out}"))
     }
 }

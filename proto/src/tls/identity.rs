@@ -121,7 +121,8 @@ impl Identity {
         self.key.clone_key()
     }
 
-    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+    /// Key and certificate together; for a TLS configuration and nothing else.
+    pub fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.certified)
     }
 }

@@ -13,6 +13,7 @@ mod fleet;
 mod foreseen;
 mod freezes;
 mod idempotency;
+mod identity;
 mod machine_policies;
 mod machine_resource;
 mod machines;
@@ -51,6 +52,7 @@ pub fn router() -> Router<App> {
         .merge(users::routes())
         .merge(system::routes())
         .merge(restoration::routes())
+        .merge(identity::routes())
         .merge(openapi::routes())
         .merge(of_a_space())
         .nest("/{space}", of_a_space())

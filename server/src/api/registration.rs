@@ -27,7 +27,7 @@ async fn allowed(State(app): State<App>, Bearer { key, .. }: Bearer) -> Result<J
     let names: Vec<String> =
         all.into_iter().filter(|e| key.environments.contains(&e.id)).map(|e| e.name.to_string()).collect();
     Ok(Json(json!({
-        "PortalThumbprint": app.identity.thumbprint().to_string(),
+        "PortalThumbprint": app.identities.thumbprint().to_string(),
         "Environments": names,
         "Roles": key.roles,
         "MachinesLeft": key.machines_max.saturating_sub(key.machines_used),

@@ -217,7 +217,7 @@ async fn certificate(State(app): State<App>, _user: ApiUser) -> Json<Value> {
     Json(json!({
         "Id": "certificate-global",
         "Name": "The portal's identity",
-        "Thumbprint": app.identity.thumbprint().to_string(),
+        "Thumbprint": app.identities.thumbprint().to_string(),
         "SignatureAlgorithm": "sha256",
         "Links": { "Self": "/api/configuration/certificates/certificate-global" },
     }))

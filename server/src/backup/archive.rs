@@ -15,7 +15,8 @@ use sha2::Digest as _;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use super::{BackupError, DATABASE, IDENTITY, PACKAGES, disk};
+use super::{BackupError, DATABASE, IDENTITY, OTHER_IDENTITIES, PACKAGES, disk};
+use crate::sys;
 
 /// The name of the manifest in the archive.
 const MANIFEST: &str = "manifest.json";
@@ -115,7 +116,9 @@ pub fn package_digest(name: &str) -> Option<Sha256> {
 
 /// True for the names that parts have. No other is ever written anywhere.
 fn is_known(name: &str) -> bool {
-    name == DATABASE || name == IDENTITY || package_digest(name).is_some_and(|digest| package_name(&digest) == name)
+    [DATABASE, IDENTITY].contains(&name)
+        || OTHER_IDENTITIES.contains(&name)
+        || package_digest(name).is_some_and(|digest| package_name(&digest) == name)
 }
 
 /// Writes a backup.
@@ -221,7 +224,7 @@ impl Reader {
         let unfit = |why: String| BackupError::Unfit { path: self.path.clone(), why };
         let broken = |error: &dyn std::fmt::Display| unfit(format!("{} in it is damaged ({error})", part.name));
         let mut file = self.zip.by_name(&part.name).map_err(|error| broken(&error))?;
-        let mut out = File::create_new(to).map_err(disk("make the file", to))?;
+        let mut out = sys::private_file(to).map_err(disk("make the file", to))?;
         // What the archive cannot give and what the disk does not take are told apart.
         let mut failed = None;
         let mut sink = Sink { file: &mut out, failed: &mut failed };

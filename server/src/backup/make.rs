@@ -12,7 +12,7 @@ use contract::Sha256;
 use octopus_proto::tls::Identity;
 
 use super::archive::{LeftOut, Manifest, Writer, package_digest, package_name};
-use super::{BackupError, DATABASE, IDENTITY, PACKAGES, Staging, disk, link};
+use super::{BackupError, DATABASE, IDENTITY, OTHER_IDENTITIES, PACKAGES, Staging, disk, link};
 use crate::clock::Timestamp;
 use crate::db::snapshot::{SnapshotFacts, snapshot_facts, snapshot_write};
 use crate::sys;
@@ -119,6 +119,12 @@ pub async fn backup_write(
         let mut add = |name: String, path: &Path| writer.add(name, path).map_err(disk("put into the backup", path));
         add(DATABASE.to_owned(), &copy)?;
         add(IDENTITY.to_owned(), &identity)?;
+        for name in OTHER_IDENTITIES {
+            let path = folder.join(name);
+            if path.exists() {
+                add(name.to_owned(), &path)?;
+            }
+        }
         for sha256 in &gathered.chosen {
             let name = package_name(sha256);
             add(name.clone(), &staging.path().join(&name))?;

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod command;
+pub mod download;
 pub mod make;
 pub mod place;
 pub mod restore;
@@ -25,7 +26,10 @@ use crate::sys;
 pub const DATABASE: &str = "octopus.db";
 
 /// The portal's key and certificate, in the data folder and in a backup.
-pub const IDENTITY: &str = "identity.pem";
+pub use crate::identities::CURRENT as IDENTITY;
+
+/// Other identities, while it is changed.
+pub const OTHER_IDENTITIES: [&str; 2] = [crate::identities::NEXT, crate::identities::FORMER];
 
 /// The folder of package files, in the data folder and in a backup.
 pub const PACKAGES: &str = "packages";

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackupError, DATABASE, IDENTITY, PACKAGES, disk};
+use super::{BackupError, DATABASE, IDENTITY, OTHER_IDENTITIES, PACKAGES, disk};
 use crate::clock::Timestamp;
 use crate::sys;
 
@@ -23,7 +23,7 @@ const PLAN: &str = "plan.json";
 const DATABASE_FILES: [&str; 4] = ["octopus.db-wal", "octopus.db-shm", "octopus.db-journal", DATABASE];
 
 /// What a portal is besides its database.
-const OTHERS: [&str; 2] = [IDENTITY, PACKAGES];
+const OTHERS: [&str; 4] = [IDENTITY, OTHER_IDENTITIES[0], OTHER_IDENTITIES[1], PACKAGES];
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Plan {
     pub before: String,
     /// When the backup was made, for people.
     pub made_at: String,
+    /// What comes in besides the database. Of the rest, what is there goes aside and nothing comes in its place.
+    pub comes: Vec<String>,
 }
 
 /// What was done.
@@ -55,12 +57,12 @@ pub fn is_occupied(data_dir: &Path) -> bool {
 }
 
 /// A plan whose folder for what was there before is not there yet.
-pub fn plan(data_dir: &Path, now: Timestamp, made_at: &str) -> Plan {
+pub fn plan(data_dir: &Path, now: Timestamp, made_at: &str, comes: Vec<String>) -> Plan {
     let stamp: String = now.rfc3339().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
     let names =
         (1..).map(|n| if n == 1 { format!("before-restore-{stamp}") } else { format!("before-restore-{stamp}-{n}") });
     let before = names.into_iter().find(|name| !data_dir.join(name).exists()).unwrap_or_default();
-    Plan { before, made_at: made_at.to_owned() }
+    Plan { before, made_at: made_at.to_owned(), comes }
 }
 
 /// Writes the plan into a folder that is being readied.
@@ -108,6 +110,8 @@ pub fn place(data_dir: &Path) -> Result<Option<Placed>, BackupError> {
         if folder.join(name).exists() {
             set_aside(data_dir, &before, name)?;
             take(&folder, data_dir, name)?;
+        } else if !plan.comes.iter().any(|comes| comes == name) && folder.join(DATABASE).exists() {
+            set_aside(data_dir, &before, name)?;
         }
     }
     // The database last: where it is not in its place, nothing of the former one may stay.
@@ -163,7 +167,12 @@ mod tests {
             fs::write(base.join(DATABASE), what).unwrap();
         }
         fs::write(data.path().join("octopus.db-wal"), "old").unwrap();
-        plan_write(&waits, &Plan { before: "before-restore-1".to_owned(), made_at: "once".to_owned() }).unwrap();
+        fs::write(data.path().join("identity-next.pem"), "old").unwrap();
+        plan_write(&waits, &{
+            let comes = vec![IDENTITY.to_owned(), PACKAGES.to_owned()];
+            Plan { before: "before-restore-1".to_owned(), made_at: "once".to_owned(), comes }
+        })
+        .unwrap();
         data
     }
 
@@ -173,10 +182,11 @@ mod tests {
 
     #[test]
     fn wherever_it_is_cut_off_the_next_start_goes_on_and_both_portals_are_whole() {
-        let steps: [(&str, &str); 8] = [
+        let steps: [(&str, &str); 9] = [
             ("", "before-restore-1"),
             (IDENTITY, "before-restore-1"),
             ("restore-pending/identity.pem", ""),
+            ("identity-next.pem", "before-restore-1"),
             (PACKAGES, "before-restore-1"),
             ("restore-pending/packages", ""),
             ("octopus.db-wal", "before-restore-1"),
@@ -207,7 +217,8 @@ mod tests {
                 (read(data.path(), "octopus.db-wal"), read(&before, "octopus.db-wal").as_str()),
                 (String::new(), "old")
             );
-            assert!(!pending(data.path()).exists());
+            assert!(!pending(data.path()).exists() && !data.path().join("identity-next.pem").exists());
+            assert_eq!(read(&before, "identity-next.pem"), "old", "{done}");
             assert_eq!(place(data.path()).unwrap(), None, "once is enough");
         }
     }
@@ -217,9 +228,9 @@ mod tests {
         let data = folder();
         discard(data.path()).unwrap();
         assert_eq!((place(data.path()).unwrap(), read(data.path(), DATABASE).as_str()), (None, "old"));
-        let first = plan(data.path(), Timestamp(0), "once");
+        let first = plan(data.path(), Timestamp(0), "once", Vec::new());
         fs::create_dir(data.path().join(&first.before)).unwrap();
-        assert_ne!(plan(data.path(), Timestamp(0), "once").before, first.before);
+        assert_ne!(plan(data.path(), Timestamp(0), "once", Vec::new()).before, first.before);
         assert_eq!(first.before, "before-restore-19700101T000000");
     }
 

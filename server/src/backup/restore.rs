@@ -99,7 +99,10 @@ pub async fn restore(
     snapshot_ready(&database, RESTORED, note).await.map_err(unfit)?;
     let named = facts.files.iter().map(|file| file.sha256);
     let missing = fetch(named, &manifest.parts, data_dir, staging.path())?;
-    let plan = plan(data_dir, now, &made_at.minutes());
+    let mut comes: Vec<String> = manifest.parts.iter().map(|part| part.name.clone()).collect();
+    comes.retain(|name| !name.contains('/') && name != DATABASE);
+    comes.push(PACKAGES.to_owned());
+    let plan = plan(data_dir, now, &made_at.minutes(), comes);
     plan_write(staging.path(), &plan)?;
     staging.rename(&pending(data_dir))?;
     let placed = if lock.is_some() { place::place(data_dir)? } else { None };

@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod space_settings;
 pub mod spaces;
 pub mod tasks;
+pub mod trust;
 pub mod users;
 pub mod version_failures;
 

@@ -198,7 +198,7 @@ async fn make(
     };
     match made {
         Ok((id, key)) => {
-            let (server, print) = (draft.server.trim_end_matches('/'), app.identity.thumbprint());
+            let (server, print) = (draft.server.trim_end_matches('/'), app.identities.thumbprint());
             let command = format!("register --server {server} --server-thumbprint {print} --registration-key {key}");
             Ok(page(&app, &user, draft, Some(Made { id, command }), None).await?.into_response())
         }

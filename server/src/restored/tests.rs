@@ -178,3 +178,27 @@ async fn a_machine_that_saw_later_commands_stops_everything_and_takes_no_key_awa
     assert_eq!(generation_issued(&mut app.db.read().await.unwrap()).await.unwrap(), 41);
     rollout_create(&app, SpaceId::DEFAULT, "x", RolloutRequest::of(Selection::All)).await.unwrap();
 }
+
+#[tokio::test]
+async fn only_administrators_log_in_before_a_restore_is_confirmed() {
+    let app = App::for_tests().await;
+    let mut tx = app.db.write().await.unwrap();
+    let password = "correct horse battery";
+    let mut ids = vec![user_by_name(&mut tx, "admin").await.unwrap().unwrap().id];
+    ids.push(crate::db::users::user_insert(&mut tx, "viewer", &Role::Viewer, app.now()).await.unwrap().id);
+    tx.commit().await.unwrap();
+    for id in ids {
+        crate::auth::password_set(&app.db, id, password).await.unwrap();
+    }
+    restored(&app).await;
+    let log_in = async |name: &str| {
+        let store = std::sync::Arc::new(crate::auth::Sessions(app.db.clone()));
+        let session = tower_sessions::Session::new(None, store, None);
+        crate::auth::login(&app, &session, [127, 0, 0, 1].into(), name, password).await
+    };
+    let refused = log_in("viewer").await.unwrap_err().to_string();
+    assert!(refused.contains("only administrators") && refused.contains("restored"), "{refused}");
+    log_in("admin").await.unwrap();
+    confirm(&app, "admin").await.unwrap();
+    log_in("viewer").await.unwrap();
+}

@@ -137,7 +137,7 @@ impl Walk<'_> {
                 "The way to it is in order. What is wrong stands in its own words above and on its page.".to_owned(),
             ),
             (Contact::Refused { reason }, _) => {
-                let portal = self.app.identity.thumbprint();
+                let portal = self.app.identities.thumbprint();
                 Step::Failed(
                     format!("it was refused: {reason}."),
                     format!(

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use contract::{Rejection, Sha256, Thumbprint, Verdicts, Version};
 use octopus_proto::{
-    InstalledVersion, InstanceId, LogLevel, LogLine, Progress, Refusal, RefusalKind, Status, Ticket, UpgradeOrder,
-    Work, WorkState,
+    InstalledVersion, InstanceId, LogLevel, LogLine, Progress, Refusal, RefusalKind, Status, Ticket, TrustChange,
+    UpgradeOrder, Work, WorkState,
 };
 
 use super::{Call, CallError, Target, Tentacles};
@@ -72,6 +72,8 @@ pub struct FakeMachine {
     pub work: BTreeMap<Ticket, (Work, Progress)>,
     /// Where new work ends at once; `Running` to let it go on until the test ends it.
     pub work_ends: WorkState,
+    /// The portals that it was told to trust, and not to trust any more since.
+    pub trusted: BTreeSet<Thumbprint>,
     /// The certificate it shows.
     pub thumbprint: Thumbprint,
 }
@@ -110,6 +112,7 @@ impl FakeMachine {
             confirmed: Vec::new(),
             work: BTreeMap::new(),
             work_ends: WorkState::Succeeded,
+            trusted: BTreeSet::new(),
             thumbprint: Thumbprint([7; 32]),
         }
     }
@@ -329,6 +332,16 @@ impl Tentacles for FakeTentacles {
                     installed.verdicts.proven |= installed.version == *version;
                 }
                 machine.reply(Reply::Confirm, ())
+            })
+        })
+    }
+
+    fn trust<'a>(&'a self, target: &'a Target, change: TrustChange) -> Call<'a, ()> {
+        Box::pin(async move {
+            self.ask(target, |machine| {
+                machine.trusted.extend(change.add);
+                machine.trusted.retain(|portal| !change.remove.contains(portal));
+                Ok(())
             })
         })
     }

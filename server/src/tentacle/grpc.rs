@@ -10,8 +10,8 @@ use contract::{Sha256, Thumbprint, Version};
 use octopus_proto::tls::{self, ConnectError, Identity};
 use octopus_proto::wire::tentacle_client::TentacleClient;
 use octopus_proto::{
-    BeginUpload, Confirm, InstanceId, Progress, Refusal, Start, Status, Ticket, UpgradeOrder, UploadOffset,
-    UploadStart, Uploaded, Watch, Work, wire,
+    BeginUpload, Confirm, InstanceId, Progress, Refusal, Start, Status, Ticket, TrustChange, UpgradeOrder,
+    UploadOffset, UploadStart, Uploaded, Watch, Work, wire,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 
 use super::pace::Pace;
 use super::{Call, CallError, Target, Tentacles};
+use crate::identities::Identities;
 use crate::model::Address;
 
 /// How long a connection may take, handshake included. Then the machine counts as silent for now.
@@ -49,7 +50,7 @@ const CHUNKS_AHEAD: usize = 2;
 /// Calls to real machines.
 #[derive(Clone, Debug)]
 pub struct GrpcTentacles {
-    identity: Arc<Identity>,
+    identities: Arc<Identities>,
     /// The pace of all transfers together; `None` where they may go as fast as they can.
     pace: Option<Arc<Pace>>,
 }
@@ -57,7 +58,12 @@ pub struct GrpcTentacles {
 impl GrpcTentacles {
     /// Calls that show `identity` to the machines.
     pub fn new(identity: Arc<Identity>) -> Self {
-        Self { identity, pace: None }
+        Self::of(Arc::new(Identities::only(identity)))
+    }
+
+    /// Calls that show the identity that is in use, and the one before to machines that know only that.
+    pub fn of(identities: Arc<Identities>) -> Self {
+        Self { identities, pace: None }
     }
 
     /// The same, whose transfers together send so many bytes in a second at most.
@@ -67,7 +73,14 @@ impl GrpcTentacles {
 
     async fn connect(&self, target: &Target) -> Result<TentacleClient<Channel>, CallError> {
         let address = target.address.to_string();
-        let channel = tls::connect(&address, &self.identity, target.thumbprint, CONNECT_TIMEOUT).await;
+        let set = self.identities.set();
+        let connected = tls::connect(&address, &set.current, target.thumbprint, CONNECT_TIMEOUT).await;
+        let channel = match (connected, set.former) {
+            (Err(ConnectError::NotTrusted { .. }), Some(former)) => {
+                tls::connect(&address, &former, target.thumbprint, CONNECT_TIMEOUT).await
+            }
+            (other, _) => other,
+        };
         Ok(TentacleClient::new(channel.map_err(|error| refused_or_silent(&error))?))
     }
 
@@ -263,9 +276,17 @@ impl Tentacles for GrpcTentacles {
         })
     }
 
+    fn trust<'a>(&'a self, target: &'a Target, change: TrustChange) -> Call<'a, ()> {
+        Box::pin(async move {
+            let mut client = self.connect(target).await?;
+            let call = client.trust(wire::TrustRequest::from(change));
+            in_time(CALL_TIMEOUT, "an answer to whom it shall trust", call).await.map(|_| ())
+        })
+    }
+
     fn discover<'a>(&'a self, address: &'a Address) -> Call<'a, Thumbprint> {
         Box::pin(async move {
-            let found = tls::discover(&address.to_string(), &self.identity, CONNECT_TIMEOUT).await;
+            let found = tls::discover(&address.to_string(), &self.identities.current(), CONNECT_TIMEOUT).await;
             found.map_err(|error| refused_or_silent(&error))
         })
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use contract::{Sha256, Thumbprint, Version};
 use futures_util::future::BoxFuture;
-use octopus_proto::{InstanceId, Progress, Refusal, Status, Ticket, UpgradeOrder, Work};
+use octopus_proto::{InstanceId, Progress, Refusal, Status, Ticket, TrustChange, UpgradeOrder, Work};
 
 use crate::ids::MachineId;
 use crate::model::{Address, Machine};
@@ -98,6 +98,9 @@ pub trait Tentacles: Send + Sync {
 
     /// Tells a process that it was seen well.
     fn confirm<'a>(&'a self, target: &'a Target, instance: &'a InstanceId, version: &'a Version) -> Call<'a, ()>;
+
+    /// Changes the list of portals that it trusts.
+    fn trust<'a>(&'a self, target: &'a Target, change: TrustChange) -> Call<'a, ()>;
 
     /// The certificate that is shown at an address. Nothing is trusted.
     fn discover<'a>(&'a self, address: &'a Address) -> Call<'a, Thumbprint>;

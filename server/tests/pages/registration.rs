@@ -25,7 +25,7 @@ async fn a_key_is_shown_once_with_its_command_and_listed_until_it_is_revoked() {
     let fields: Vec<_> = fields.into_iter().chain([("server", "https://octopus:8443/")]).collect();
     let made = browser.post("/registration-keys", &fields).await;
     let command = made.text("#command");
-    let print = portal.identity.thumbprint();
+    let print = portal.identities.thumbprint();
     let start = format!("tentacle register --server https://octopus:8443 --server-thumbprint {print} ");
     assert!(command.starts_with(&start), "{command}");
     let key = command.rsplit(' ').next().unwrap().to_owned();

@@ -14,23 +14,38 @@ async fn every_page_of_the_settings_leads_to_every_other() {
     let portal = seed::portal().await;
     let mut browser = Browser::logged_in(&portal).await;
     let paths = ["/account", "/settings/users", "/settings/identity", "/settings/machines", "/settings/windows"];
-    for path in paths.into_iter().chain(["/settings/retention", "/settings/spaces"]) {
+    for path in paths.into_iter().chain(["/settings/restore", "/settings/retention", "/settings/spaces"]) {
         let page = browser.get(path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
-        assert_eq!(page.count(".subnav a"), 7, "{path}");
+        assert_eq!(page.count(".subnav a"), 8, "{path}");
         assert_eq!(page.count(&format!(".subnav a[href='{path}'][aria-current=page]")), 1, "{path}");
     }
 }
 
 #[tokio::test]
-async fn the_identity_is_shown_with_who_trusts_it_and_that_it_cannot_be_changed_here() {
+async fn the_identity_is_shown_with_who_trusts_it_and_is_changed_by_whoever_types_the_words() {
     let portal = seed::portal().await;
     let mut browser = Browser::logged_in(&portal).await;
     seed::fleet(&portal, 12).await;
     let page = browser.get("/settings/identity").await;
-    assert_eq!(page.text(".fingerprint").replace(' ', ""), portal.identity.thumbprint().to_string());
+    assert_eq!(page.text(".fingerprint").replace(' ', ""), portal.identities.thumbprint().to_string());
     assert!(page.text(".facts").contains("answered when they were last asked"), "{}", page.html);
-    assert!(page.html.contains("cannot change its identity by itself yet"));
+    let refused = browser.post("/settings/identity/ready", &[("word", "yes")]).await;
+    assert_eq!((refused.status, refused.count(".notice")), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    assert!(portal.identities.set().next.is_none());
+    let readied = browser.post("/settings/identity/ready", &[("word", "Change identity")]).await;
+    assert_eq!(readied.location.as_deref(), Some("/settings/identity"));
+    let page = browser.get("/settings/identity").await;
+    assert_eq!((page.count(".fingerprint"), page.count("table.rows tbody tr")), (2, 12), "{}", page.html);
+    let refused = browser.post("/settings/identity/use", &[]).await;
+    assert!(refused.text(".notice").contains("12 machine(s) would be cut off"), "{}", refused.html);
+    browser.post("/settings/identity/use", &[("machines", "12")]).await;
+    assert!(portal.identities.set().former.is_some());
+    let page = browser.get("/settings/identity").await;
+    assert!(page.html.contains("Give the former identity up"), "{}", page.html);
+    browser.post("/settings/identity/forget", &[("machines", "12")]).await;
+    let page = browser.get("/settings/identity").await;
+    assert!(page.count(".fingerprint") == 1 && page.html.contains("Change identity"), "{}", page.html);
 }
 
 #[tokio::test]
@@ -106,4 +121,11 @@ async fn the_log_in_page_says_how_to_begin_and_that_one_is_out() {
     let out = browser.post("/account/sessions/end", &[]).await.location.unwrap();
     let page = browser.get(&out).await;
     assert_eq!(page.texts(".notice"), ["You are logged out everywhere. Log in to go on."]);
+}
+
+#[tokio::test]
+async fn a_portal_that_was_never_restored_says_so() {
+    let portal = seed::portal().await;
+    let page = Browser::logged_in(&portal).await.get("/settings/restore").await;
+    assert!(page.text(".empty").contains("never restored"), "{}", page.html);
 }

@@ -106,6 +106,7 @@ async fn a_portal_that_runs_is_backed_up_and_restored_elsewhere_with_everything(
     let other = place.path().join("elsewhere");
     let said = done(&restore(&other, &file, &[]));
     assert!(said.contains("All sessions of it have ended"), "{said}");
+    assert_eq!(fs::metadata(other.join("identity.pem")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(keys(&other).await, 1);
     let restored = Portal::start(&other, &["--listen", "127.0.0.1:0"]);
     assert_eq!(restored.thumbprint(), portal.thumbprint());

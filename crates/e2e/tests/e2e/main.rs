@@ -17,6 +17,7 @@ mod official;
 mod orders;
 mod pages;
 mod restored;
+mod rotation;
 mod transfer;
 mod trust;
 mod undo;

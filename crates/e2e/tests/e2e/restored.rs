@@ -1,7 +1,7 @@
 //! A portal that is restored from an old backup, with a real machine that has seen later commands: nothing goes on by
 //! itself, no key of the backup works, and after a person's word upgrades do.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use contract::Version;
 use e2e::{LIMIT, Visitor, World, upgrades_commanded};
@@ -11,16 +11,6 @@ use xtask::{Api, Flavor, packed_tentacle, wait_for};
 
 /// A moment that no test lives to see.
 const FAR: &str = "2120-01-01T00:00:00Z";
-
-/// Runs `octopus-server` with the portal's data folder, and demands that it ends well.
-async fn server(world: &World, command: &str, file: &Path, more: &[&str]) -> anyhow::Result<()> {
-    let programs = world.programs();
-    let mut run = tokio::process::Command::from(programs.command(&programs.server));
-    run.arg(command).arg(file).arg("--data-dir").arg(world.portal.data_dir()).args(more).kill_on_drop(true);
-    let output = tokio::time::timeout(LIMIT, run.output()).await??;
-    anyhow::ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
 
 /// A package of a version newer than any there is.
 async fn newest(world: &World) -> anyhow::Result<(Version, PathBuf)> {
@@ -38,7 +28,8 @@ async fn a_portal_restored_from_an_old_backup_does_nothing_by_itself_and_goes_on
     let nightly = world.portal.create_api_key("nightly").await?;
     let planned = world.api.rollout_create(&json!({ "StartAt": FAR })).await?;
     let file = world.portal.data_dir().with_file_name("portal.backup");
-    server(&world, "backup", &file, &["--packages", "none"]).await?;
+    let file = file.to_string_lossy().into_owned();
+    world.portal.command(&["backup", &file, "--packages", "none"]).await?;
 
     // Since the backup: the rollout is done, and a key is revoked.
     world.api.post(&format!("/api/rollouts/{}/start", planned.id), &json!({})).await?;
@@ -52,7 +43,7 @@ async fn a_portal_restored_from_an_old_backup_does_nothing_by_itself_and_goes_on
     world.api.delete(&format!("{keys}/{old}")).await?;
 
     world.portal.kill9();
-    server(&world, "restore", &file, &["--force"]).await?;
+    world.portal.command(&["restore", &file, "--force"]).await?;
     world.portal.restart().await?;
     let url = world.portal.url();
     for key in [nightly.as_str(), world.portal.api_key()] {

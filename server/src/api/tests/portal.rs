@@ -46,7 +46,7 @@ async fn a_space_has_no_version_and_the_portal_one_space() {
     assert_eq!(me["Username"], "admin");
     let certificate = client.get("/api/configuration/certificates/certificate-global").await;
     has_keys(&certificate, "Id Name Thumbprint SignatureAlgorithm");
-    assert_eq!(certificate["Thumbprint"], client.app.identity.thumbprint().to_string());
+    assert_eq!(certificate["Thumbprint"], client.app.identities.thumbprint().to_string());
 }
 
 #[tokio::test]

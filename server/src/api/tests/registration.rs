@@ -45,7 +45,7 @@ async fn its_bearer_adds_a_machine_into_the_keys_environments_and_no_more_than_i
     let (id, key) = client.registration_key(2).await;
     let (status, allowed) = client.bears(&key, "GET", "/api/registration", None).await;
     assert_eq!(status, StatusCode::OK, "{allowed}");
-    assert_eq!(allowed["PortalThumbprint"], client.app.identity.thumbprint().to_string());
+    assert_eq!(allowed["PortalThumbprint"], client.app.identities.thumbprint().to_string());
     assert_eq!((&allowed["Environments"], &allowed["MachinesLeft"]), (&json!(["Production"]), &json!(2)));
 
     let (status, added) = client.bears(&key, "POST", "/api/registration", applicant("new", 5)).await;

@@ -1,6 +1,7 @@
 //! Settings: one's own account, the people who may log in, and what holds for the whole portal.
 
 mod account;
+mod identity;
 mod nav;
 mod portal;
 mod restore;
@@ -18,5 +19,6 @@ pub fn router() -> Router<App> {
         .merge(portal::router())
         .merge(restore::router())
         .merge(spaces::router())
+        .merge(identity::router())
         .merge(users::router())
 }

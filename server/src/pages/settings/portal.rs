@@ -1,4 +1,4 @@
-//! Settings of the portal and its space: identity, machine policy, windows, and what is kept.
+//! Settings of the portal and its space: machine policy, windows, and what is kept.
 
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use crate::app::App;
 use crate::auth::PageUser;
 use crate::clock::Timestamp;
 use crate::db::environments::environment_list;
-use crate::db::facts::{ContactCount, contact_counts};
 use crate::db::maintenance::{freeze_list, windows_list};
 use crate::db::policies::policies_list;
 use crate::ids::EnvironmentId;
@@ -29,41 +28,9 @@ use crate::rollout::calendar::{FreezeScope, WindowSpec};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
-        .route("/settings/identity", get(identity))
         .route("/settings/machines", get(machines).post(save_machines))
         .route("/settings/windows", get(windows))
         .route("/settings/retention", get(retention).post(save_retention))
-}
-
-#[derive(Template, WebTemplate)]
-#[template(path = "settings/identity.html")]
-struct IdentityPage {
-    shell: Shell,
-    here: SettingsPage,
-    thumbprint: String,
-    plain: String,
-    since: Option<Timestamp>,
-    installation: String,
-    version: String,
-    contacts: ContactCount,
-    now: Timestamp,
-}
-
-async fn identity(user: PageUser, State(app): State<App>) -> Result<IdentityPage, PageError> {
-    let contacts = contact_counts(&mut *app.db.read().await?, user.0.space).await?;
-    let thumbprint = app.identity.thumbprint();
-    let shell = Shell::new(&app, &user, Section::Settings, "Portal identity");
-    Ok(IdentityPage {
-        here: SettingsPage::Identity,
-        thumbprint: words::grouped(&thumbprint),
-        plain: thumbprint.to_string(),
-        since: app.identity_since,
-        installation: app.public_info.installation_id.to_string(),
-        version: app.public_info.version.to_string(),
-        contacts,
-        now: shell.now,
-        shell,
-    })
 }
 
 /// One number of the policy, as the form shows it.

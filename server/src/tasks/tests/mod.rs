@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use contract::{EnvironmentName, Sha256, Thumbprint, Verdicts, Version};
 use octopus_proto::{
-    InstalledVersion, InstanceId, LogLevel, LogLine, Progress, Refusal, RefusalKind, Status, Ticket, UpgradeOrder,
-    Work, WorkState,
+    InstalledVersion, InstanceId, LogLevel, LogLine, Progress, Refusal, RefusalKind, Status, Ticket, TrustChange,
+    UpgradeOrder, Work, WorkState,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -201,6 +201,10 @@ impl Tentacles for Fake {
 
     fn confirm<'a>(&'a self, _: &'a Target, _: &'a InstanceId, _: &'a Version) -> Call<'a, ()> {
         unreachable!("no task confirms")
+    }
+
+    fn trust<'a>(&'a self, _: &'a Target, _: TrustChange) -> Call<'a, ()> {
+        unreachable!("no task changes whom a machine trusts")
     }
 
     fn discover<'a>(&'a self, _: &'a Address) -> Call<'a, Thumbprint> {

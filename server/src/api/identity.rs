@@ -1,0 +1,89 @@
+//! The portal's identity and the change of it, for scripts.
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bind::bind;
+use crate::app::App;
+use crate::auth::ApiUser;
+use crate::error::{ApiError, sentence};
+use crate::rotation::{RotationError, Stage, Wish, progress, rotate};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/identity", get(show))
+        .route("/identity/ready", post(async |app: State<App>, _user: ApiUser| act(app, Wish::Ready).await))
+        .route("/identity/abandon", post(async |app: State<App>, _user: ApiUser| act(app, Wish::Abandon).await))
+        .route("/identity/use", post(switch))
+        .route("/identity/forget", post(forget))
+}
+
+async fn resource(app: &App) -> Result<Value, ApiError> {
+    let progress = progress(app, &mut *app.db.read().await?).await?;
+    let set = app.identities.set();
+    let behind = progress.behind.iter().map(|machine| {
+        let tried = machine.tried.as_ref();
+        json!({
+            "MachineId": machine.target.machine,
+            "Name": machine.name,
+            "TriedAt": tried.map(|(at, _)| at.rfc3339()),
+            "Reason": tried.map(|(_, reason)| reason),
+        })
+    });
+    Ok(json!({
+        "Id": "identity",
+        "Stage": match progress.stage {
+            Stage::Settled => "Settled",
+            Stage::Readied => "Readied",
+            Stage::Kept => "Kept",
+        },
+        "Thumbprint": set.current.thumbprint().to_string(),
+        "NextThumbprint": set.next.as_ref().map(|identity| identity.thumbprint().to_string()),
+        "FormerThumbprint": set.former.as_ref().map(|identity| identity.thumbprint().to_string()),
+        "Machines": progress.machines,
+        "MachinesBehind": behind.collect::<Vec<_>>(),
+        "Links": { "Self": "/api/identity" },
+    }))
+}
+
+async fn show(State(app): State<App>, _user: ApiUser) -> Result<Json<Value>, ApiError> {
+    Ok(Json(resource(&app).await?))
+}
+
+async fn act(State(app): State<App>, wish: Wish) -> Result<Json<Value>, ApiError> {
+    rotate(&app, wish).await?;
+    Ok(Json(resource(&app).await?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CutOff {
+    machines_cut_off: usize,
+}
+
+fn cut_off(bytes: &bytes::Bytes) -> Result<usize, ApiError> {
+    let body = if bytes.is_empty() { json!({}) } else { serde_json::from_slice(bytes).map_err(super::bad)? };
+    bind::<CutOff>(body).map(|body| body.machines_cut_off)
+}
+
+async fn switch(app: State<App>, _user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
+    let cut_off = cut_off(&bytes)?;
+    act(app, Wish::Switch { cut_off }).await
+}
+
+async fn forget(app: State<App>, _user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
+    let cut_off = cut_off(&bytes)?;
+    act(app, Wish::Forget { cut_off }).await
+}
+
+impl From<RotationError> for ApiError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Db(error) => error.into(),
+            error => Self::conflict(sentence(&error.to_string())),
+        }
+    }
+}

@@ -64,6 +64,8 @@ async fn confirm_restore(args: &ConfirmRestoreArgs) -> anyhow::Result<String> {
         tx.commit().await.context("it could not be stored")?;
         said.push(format!("Confirmed: {} work again, and rollouts may be begun and resumed.", resting.keys()));
     } else {
+        // The database closes when nobody has a connection of it.
+        drop(tx);
         let keys = resting.keys();
         said.push(format!("With --yes, {keys} work again, and rollouts may be begun and resumed."));
     }

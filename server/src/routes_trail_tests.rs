@@ -77,8 +77,8 @@ enum Given {
 }
 
 use Given::{
-    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Readied, Restored, Scheduled, SecondSpace,
-    Switched, Upgraded, VersionFailed, Waves,
+    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Readied, Restored, Scheduled,
+    SecondSpace, Switched, Upgraded, VersionFailed, Waves,
 };
 
 /// What is sent.

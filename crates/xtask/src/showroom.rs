@@ -58,6 +58,7 @@ const PAGES: &[(&str, &str)] = &[
     ("dashboard", "/"),
     ("account", "/account"),
     ("identity", "/settings/identity"),
+    ("restore", "/settings/restore"),
     ("machine-policy", "/settings/machines"),
     ("windows", "/settings/windows"),
     ("retention", "/settings/retention"),

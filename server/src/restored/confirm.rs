@@ -8,6 +8,7 @@ use crate::db::api_keys::api_key_list_through;
 use crate::db::facts::generation_seen;
 use crate::db::registration_keys::registration_key_list;
 use crate::db::rollouts::{generation_issued, generation_put};
+use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::ids::SpaceId;
 use crate::model::{ApiKey, AuditCategory, AuditKind, KeyState, RegistrationKey};
@@ -39,7 +40,9 @@ pub async fn restored_look(conn: &mut Connection, now: Timestamp) -> Result<Opti
     if restored.keys_rest() {
         api_keys = api_key_list_through(conn, restored.api_keys).await?;
         api_keys.retain(|(key, _)| key.works(now));
-        registration_keys = registration_key_list(conn, SpaceId::DEFAULT).await?;
+        for space in space_ids(conn).await? {
+            registration_keys.extend(registration_key_list(conn, space).await?);
+        }
         registration_keys.retain(|key| key.id.0 <= restored.registration_keys && key.state(now) == KeyState::Works);
     }
     Ok(Some(Resting { restored, api_keys, registration_keys }))

@@ -66,7 +66,7 @@ async fn pause(
 ) -> Result<(), DbError> {
     for machine in rollout.machines.iter().filter(|machine| machine.phase.kind().is_in_flight()) {
         let waits = Phase::Waiting(WaitReason::Interrupted { reason: reason.to_owned() });
-        let Ok(next) = enter(machine, waits, &app.deadlines(), now) else { continue };
+        let Ok(next) = enter(machine, waits, &app.deadlines(rollout.space), now) else { continue };
         rollout_machine_update(conn, rollout.id, &next).await?;
         let line = format!("{}: {} → Waiting: {reason}", machine.name, machine.phase.kind());
         task_log_append(conn, rollout.task, Some(machine.machine), now, LogCategory::Warning, &line).await?;

@@ -107,7 +107,10 @@ async fn the_first_start_stops_what_was_under_way_and_nothing_begins_before_it_i
     assert!(matches!(again, Err(RolloutError::Restored { .. })), "{again:?}");
     let resumed = rollout_hand(&app, SpaceId::DEFAULT, rollout.id, WHO, &Hand::Resume).await;
     assert!(matches!(resumed, Err(RolloutError::Restored { .. })), "{resumed:?}");
-    assert_eq!(crate::pages::dashboard::load(&app).await.unwrap().needs[0].link.0, "/settings/restore");
+    assert_eq!(
+        crate::pages::dashboard::load(&app, SpaceId::DEFAULT).await.unwrap().needs[0].link.0,
+        "/settings/restore"
+    );
     crate::attention::look(&app).await.unwrap();
     assert_eq!(app.attention.portal(), 1);
 
@@ -127,8 +130,13 @@ async fn keys_of_the_backup_rest_and_those_made_since_work() {
     let wish = KeyWish { purpose: "old", scope: Scope::Full, expires_at: None };
     let old = api_key_create(&mut tx, admin.id, &wish, app.now()).await.unwrap().0;
     tx.commit().await.unwrap();
-    let who =
-        Principal { user: UserId(admin.id.0), username: "admin".into(), role: Role::Administrator, via: Via::Session };
+    let who = Principal {
+        user: UserId(admin.id.0),
+        username: "admin".into(),
+        role: Role::Administrator,
+        via: Via::Session,
+        space: SpaceId::DEFAULT,
+    };
     let mut tx = app.db.write().await.unwrap();
     let new =
         NewEnvironment { name: "A".parse().unwrap(), description: String::new(), sort_order: None, is_disabled: false };

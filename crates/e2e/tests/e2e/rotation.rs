@@ -69,7 +69,7 @@ async fn a_portal_changes_its_identity_while_a_machine_is_away_and_is_killed_and
     far.wait_until_listening(LIMIT).await?;
     let told = until(&world, "the end of the change", |told| told["Stage"] == "Settled").await?;
     assert_eq!((behind(&told).len(), told["FormerThumbprint"].is_null()), (0, true));
-    assert_eq!(trusted(far.home())?, [new.clone()]);
+    assert_eq!(trusted(far.home())?, std::slice::from_ref(&new));
     assert!(!world.portal.data_dir().join("identity-former.pem").exists());
     let rollout = world.roll_out().await?;
     world.upgraded(&rollout, &[&near, &far]).await.map(drop)

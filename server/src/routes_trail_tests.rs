@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use super::tests::{Person, furnished, person};
 use super::*;
 use crate::auth::rules::every;
-use crate::auth::{Grant, Principal, Via, registration_key_create, setup_link_create};
+use crate::auth::{Grant, Principal, registration_key_create, setup_link_create};
 use crate::db::api_keys::api_key_list;
 use crate::db::audit::{AuditFilter, audit_list};
 use crate::db::facts::{facts_get, facts_put};
@@ -338,8 +338,7 @@ async fn give(app: &TestApp, given: Given) -> String {
         Key => {
             let mut conn = app.db.read().await.unwrap();
             let boss = user_by_name(&mut conn, "boss").await.unwrap().unwrap();
-            let (via, space) = (Via::Session, SpaceId::DEFAULT);
-            let boss = Principal { user: boss.id, username: boss.username, role: boss.role, via, space };
+            let boss = Principal::logged_in(boss, SpaceId::DEFAULT);
             let life = std::time::Duration::from_secs(60);
             let environments = vec![crate::ids::EnvironmentId(1)];
             let grant = Grant { environments, roles: Vec::new(), machines: 2, life };

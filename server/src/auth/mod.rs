@@ -25,7 +25,7 @@ pub use session::{
 pub use setup::{SETUP_LINK_LIFE, SetupError, setup_link_create, setup_link_redeem, setup_link_user};
 
 use crate::ids::{ApiKeyId, SpaceId, UserId};
-use crate::model::{Role, Scope};
+use crate::model::{Role, Scope, User};
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,14 @@ pub struct Principal {
     pub via: Via,
     /// The space that pages show them. The REST API takes that of the address.
     pub space: SpaceId,
+}
+
+impl Principal {
+    /// A user who logged in and looks at a space.
+    pub fn logged_in(user: User, space: SpaceId) -> Self {
+        let User { id, username, role, .. } = user;
+        Self { user: id, username, role, via: Via::Session, space }
+    }
 }
 
 /// How somebody proved who they are.

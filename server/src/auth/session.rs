@@ -12,7 +12,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error as StoreError, ExpiredDeletion, Result as StoreResult};
 use tower_sessions::{Expiry, Session, SessionManagerLayer, SessionStore};
 
-use super::{PasswordError, Principal, Via, password, random, trail};
+use super::{PasswordError, Principal, password, random, trail};
 use crate::app::{Access, App};
 use crate::audit::Deed;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -122,13 +122,7 @@ pub async fn login(
     }
     begin(app, session, user.id, &stored).await?;
     trail::logged_in(app, &user).await?;
-    Ok(Principal {
-        user: user.id,
-        username: user.username,
-        role: user.role,
-        via: Via::Session,
-        space: SpaceId::DEFAULT,
-    })
+    Ok(Principal::logged_in(user, SpaceId::DEFAULT))
 }
 
 /// Makes `session` that user's. The id changes, so that whoever knew the old one is not logged in.
@@ -204,7 +198,7 @@ pub(super) async fn principal(db: &Db, session: &Session) -> Result<Option<Princ
     if now.since(Timestamp(login.noted_at)) >= NOTE_EVERY {
         session.insert(LOGIN_KEY, Login { noted_at: now.0, ..login }).await?;
     }
-    Ok(Some(Principal { user: user.id, username: user.username, role: user.role, via: Via::Session, space }))
+    Ok(Some(Principal::logged_in(user, space)))
 }
 
 /// Has a session look at a space from now on.

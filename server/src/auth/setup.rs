@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_sessions::Session;
 
-use super::{PasswordError, Principal, Via, password, random, session};
+use super::{PasswordError, Principal, password, random, session};
 use crate::app::App;
 use crate::audit::Deed;
 use crate::clock::Timestamp;
@@ -79,13 +79,7 @@ pub async fn setup_link_redeem(
     deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
     session::begin(app, session, user.id, &password_hash).await?;
-    Ok(Principal {
-        user: user.id,
-        username: user.username,
-        role: user.role,
-        via: Via::Session,
-        space: SpaceId::DEFAULT,
-    })
+    Ok(Principal::logged_in(user, SpaceId::DEFAULT))
 }
 
 fn oldest(app: &App) -> Timestamp {

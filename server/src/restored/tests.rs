@@ -7,14 +7,14 @@ use super::settle::settle;
 use super::*;
 use crate::app::App;
 use crate::audit::{Origin, within};
-use crate::auth::{Grant, Principal, Via, api_key_create, registration_key_create};
+use crate::auth::{Grant, Principal, api_key_create, registration_key_create};
 use crate::db::environments::environment_insert;
 use crate::db::facts::facts_put;
 use crate::db::machines::machine_insert;
 use crate::db::rollouts::{generation_issued, rollout_get, rollout_machine_update};
 use crate::db::tasks::{task_get, task_log, task_machines};
 use crate::db::users::user_by_name;
-use crate::ids::{MachineId, UserId};
+use crate::ids::MachineId;
 use crate::model::{
     Contact, Facts, Instances, KeyWish, MachineTaskState, NewEnvironment, NewMachine, Role, Scope, TaskState,
 };
@@ -130,13 +130,7 @@ async fn keys_of_the_backup_rest_and_those_made_since_work() {
     let wish = KeyWish { purpose: "old", scope: Scope::Full, expires_at: None };
     let old = api_key_create(&mut tx, admin.id, &wish, app.now()).await.unwrap().0;
     tx.commit().await.unwrap();
-    let who = Principal {
-        user: UserId(admin.id.0),
-        username: "admin".into(),
-        role: Role::Administrator,
-        via: Via::Session,
-        space: SpaceId::DEFAULT,
-    };
+    let who = Principal::logged_in(admin.clone(), SpaceId::DEFAULT);
     let mut tx = app.db.write().await.unwrap();
     let new =
         NewEnvironment { name: "A".parse().unwrap(), description: String::new(), sort_order: None, is_disabled: false };

@@ -19,7 +19,7 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::db::sessions::{session_delete, session_delete_expired, session_get, session_insert, session_update};
 use crate::db::spaces::space_get;
 use crate::db::users::{user_by_name, user_end_sessions, user_get, user_password_hash, user_sessions_from};
-use crate::db::{Db, DbError};
+use crate::db::{Connection, Db, DbError};
 use crate::ids::{SpaceId, UserId};
 use crate::live::Change;
 use crate::model::{AuditCategory, AuditKind, Role, User};
@@ -115,14 +115,19 @@ pub async fn login(
         return Err(LoginError::Wrong);
     };
     app.logins.succeeded(peer, username);
-    // Who may do what since the backup, an administrator must look at first.
-    let restored = restored_open(&mut *app.db.read().await?).await?.filter(Restored::keys_rest);
-    if let Some(restored) = restored.filter(|_| user.role != Role::Administrator) {
-        return Err(LoginError::Restored { reason: restored.reason() });
+    if let Some(reason) = kept_out(&mut *app.db.read().await?, &user).await? {
+        return Err(LoginError::Restored { reason });
     }
     begin(app, session, user.id, &stored).await?;
     trail::logged_in(app, &user).await?;
     Ok(Principal::logged_in(user, SpaceId::DEFAULT))
+}
+
+/// Why somebody who proved who they are is not let in all the same; `None` for those who are.
+pub(super) async fn kept_out(conn: &mut Connection, user: &User) -> Result<Option<String>, DbError> {
+    // Who may do what since the backup, an administrator must look at first.
+    let restored = restored_open(conn).await?.filter(Restored::keys_rest);
+    Ok(restored.filter(|_| user.role != Role::Administrator).map(|restored| restored.reason()))
 }
 
 /// Makes `session` that user's. The id changes, so that whoever knew the old one is not logged in.

@@ -35,6 +35,12 @@ pub enum SetupError {
     /// The password was set, but nobody was logged in.
     #[error("the password was set, but the session could not be stored; log in with the new password")]
     Session(#[from] tower_sessions::session::Error),
+    /// The password was set, but only administrators are let in until a restore is confirmed.
+    #[error("the password was set, but only administrators can log in now, because {reason}")]
+    Restored {
+        /// What happened.
+        reason: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -59,7 +65,8 @@ pub async fn setup_link_user(app: &App, token: &str) -> Result<Option<String>, S
     Ok(user.map(|user| user.username))
 }
 
-/// Uses the link up: sets its user's password and logs them in. A password that cannot be chosen does not use it up.
+/// Uses the link up: sets its user's password and logs them in, where they could log in with it. A password that cannot be
+/// chosen does not use it up.
 pub async fn setup_link_redeem(
     app: &App,
     session: &Session,
@@ -74,10 +81,17 @@ pub async fn setup_link_redeem(
     let user = setup_link_use(&mut tx, &random::hash(token), oldest(app), app.now()).await?.ok_or(SetupError::Gone)?;
     user_set_password_hash(&mut tx, user, &password_hash).await?;
     let user = user_get(&mut tx, user).await?.ok_or(SetupError::Gone)?;
-    let line = "chose a password by a setup link and logged in";
+    let kept_out = session::kept_out(&mut tx, &user).await?;
+    let line = match kept_out {
+        None => "chose a password by a setup link and logged in",
+        Some(_) => "chose a password by a setup link",
+    };
     let deed = Deed::new(AuditKind::User, AuditCategory::Modified, "Password", line).by(&user.username).on(user.id);
     deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
     tx.commit().await.map_err(DbError::from)?;
+    if let Some(reason) = kept_out {
+        return Err(SetupError::Restored { reason });
+    }
     session::begin(app, session, user.id, &password_hash).await?;
     Ok(Principal::logged_in(user, SpaceId::DEFAULT))
 }

@@ -108,6 +108,11 @@ async fn setup_post(State(app): State<App>, session: Session, Body(fields): Body
     match setup_link_redeem(&app, &session, token, password).await {
         Ok(_) => Ok(Redirect::to("/environments").into_response()),
         Err(SetupError::Password(error)) => again(&error.to_string()),
+        Err(error @ SetupError::Restored { .. }) => {
+            let (next, problem) = (safe_next("").to_owned(), Some(sentence(&error.to_string())));
+            let page = LoginPage { username, next, problem, is_new: false, is_out: false };
+            Ok((StatusCode::FORBIDDEN, page).into_response())
+        }
         Err(error) => Err(refused(&error)),
     }
 }
@@ -115,8 +120,10 @@ async fn setup_post(State(app): State<App>, session: Session, Body(fields): Body
 fn refused(error: &SetupError) -> PageError {
     match error {
         SetupError::Gone => PageError(ApiError::forbidden(sentence(&error.to_string()))),
-        SetupError::Password(_) | SetupError::Random(_) | SetupError::Session(_) | SetupError::Db(_) => {
-            ApiError::internal("set the password", error).into()
-        }
+        SetupError::Password(_)
+        | SetupError::Restored { .. }
+        | SetupError::Random(_)
+        | SetupError::Session(_)
+        | SetupError::Db(_) => ApiError::internal("set the password", error).into(),
     }
 }

@@ -7,7 +7,8 @@ use super::settle::settle;
 use super::*;
 use crate::app::App;
 use crate::audit::{Origin, within};
-use crate::auth::{Grant, Principal, api_key_create, registration_key_create};
+use crate::auth::{Grant, Principal, api_key_create, registration_key_create, setup_link_create, setup_link_redeem};
+use crate::db::audit::{AuditFilter, audit_list};
 use crate::db::environments::environment_insert;
 use crate::db::facts::facts_put;
 use crate::db::machines::machine_insert;
@@ -16,7 +17,7 @@ use crate::db::tasks::{task_get, task_log, task_machines};
 use crate::db::users::user_by_name;
 use crate::ids::MachineId;
 use crate::model::{
-    Contact, Facts, Instances, KeyWish, MachineTaskState, NewEnvironment, NewMachine, Role, Scope, TaskState,
+    Contact, Facts, Instances, KeyWish, MachineTaskState, NewEnvironment, NewMachine, Role, Scope, TaskState, User,
 };
 use crate::rollout::create::{RolloutError, RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, rollout_hand};
@@ -203,4 +204,35 @@ async fn only_administrators_log_in_before_a_restore_is_confirmed() {
     log_in("admin").await.unwrap();
     confirm(&app, "admin").await.unwrap();
     log_in("viewer").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_link_made_before_a_restore_is_confirmed_sets_the_password_and_lets_administrators_in_alone() {
+    let app = App::for_tests().await;
+    let mut tx = app.db.write().await.unwrap();
+    let admin = user_by_name(&mut tx, "admin").await.unwrap().unwrap();
+    let viewer = crate::db::users::user_insert(&mut tx, "viewer", &Role::Viewer, app.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    restored(&app).await;
+    let redeem = async |user: &User| {
+        let mut tx = app.db.write().await.unwrap();
+        let token = setup_link_create(&mut tx, user.id, app.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let store = std::sync::Arc::new(crate::auth::Sessions(app.db.clone()));
+        let session = tower_sessions::Session::new(None, store, None);
+        let redeemed = setup_link_redeem(&app, &session, &token, "correct horse battery").await;
+        (redeemed.map_err(|error| error.to_string()), session.is_empty().await)
+    };
+    let (refused, is_nobodys) = redeem(&viewer).await;
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("the password was set, but only administrators can log in now"), "{refused}");
+    assert!(is_nobodys && crate::auth::password_is(&app.db, viewer.id, "correct horse battery").await.unwrap());
+    assert_eq!(redeem(&admin).await, (Ok(Principal::logged_in(admin.clone(), SpaceId::DEFAULT)), false));
+    confirm(&app, "admin").await.unwrap();
+    assert!(redeem(&viewer).await.0.is_ok());
+    let filter = AuditFilter { take: 50, ..AuditFilter::default() };
+    let trail = audit_list(&mut app.db.read().await.unwrap(), SpaceId::DEFAULT, &filter).await.unwrap();
+    let chose = |line: &str| trail.iter().filter(|row| row.entry.who == "viewer" && row.entry.line == line).count();
+    assert_eq!(chose("chose a password by a setup link"), 1);
+    assert_eq!(chose("chose a password by a setup link and logged in"), 1);
 }

@@ -1,8 +1,12 @@
 //! People and what they may do, as they meet it on pages and in the REST API.
 
 use http::StatusCode;
+use octopus_server::clock::Timestamp;
+use octopus_server::db::settings::setting_set;
+use octopus_server::db::snapshot::KeysIssued;
 use octopus_server::db::users::user_by_name;
 use octopus_server::model::{Reach, Role};
+use octopus_server::restored::{How, RESTORED, Restored};
 use octopus_server::testing::TestApp;
 
 use crate::browser::{Browser, PASSWORD, Page};
@@ -156,4 +160,31 @@ async fn an_api_key_is_shown_once_and_revoked_on_the_account_page() {
     assert!(browser.get("/account").await.text(".rows .do").contains("revoked"));
     let empty = browser.post("/account/keys", &[("purpose", " "), ("scope", "full")]).await;
     assert_eq!(empty.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn somebody_who_chooses_a_password_while_a_restore_waits_is_told_why_they_are_not_logged_in() {
+    let portal = seed::portal().await;
+    let mut boss = Browser::logged_in(&portal).await;
+    let how = How::Backup { made_at: Timestamp(0), version: "1.0.0".to_owned() };
+    let text = Restored::new(how, portal.now(), KeysIssued::default()).text();
+    let mut tx = portal.db.write().await.unwrap();
+    setting_set(&mut tx, RESTORED, &text).await.unwrap();
+    tx.commit().await.unwrap();
+    let added = boss.post("/settings/users", &[("name", "vera"), ("role", "viewer")]).await;
+    let link = added.text(".print");
+    let token = link.strip_prefix("/setup?token=").unwrap();
+    let mut vera = Browser::new(&portal);
+    let chosen = vera.post("/setup", &[("token", token), ("password", PASSWORD), ("again", PASSWORD)]).await;
+    assert_eq!(chosen.status, StatusCode::FORBIDDEN, "{}", chosen.html);
+    let told = chosen.text("[role=alert]");
+    assert!(told.starts_with("The password was set, but only administrators can log in now, because this"), "{told}");
+    assert_eq!((chosen.text("h1").as_str(), chosen.count("input[name=username][value=vera]")), ("Log in", 1));
+    let tried = vera.post("/login", &[("username", "vera"), ("password", PASSWORD)]).await;
+    assert_eq!(tried.status, StatusCode::FORBIDDEN);
+    assert!(tried.text("[role=alert]").starts_with("Only administrators can log in now, because this"));
+    assert_eq!(vera.get("/").await.status, StatusCode::SEE_OTHER, "nobody is logged in");
+    boss.post("/settings/restore", &[]).await;
+    let let_in = vera.post("/login", &[("username", "vera"), ("password", PASSWORD)]).await;
+    assert_eq!(let_in.status, StatusCode::SEE_OTHER, "{}", let_in.html);
 }

@@ -288,3 +288,28 @@ async fn keys_of_a_restored_portal_are_refused_until_somebody_confirms_and_new_o
     let told = asked(portal.port, "/api/restoration", &new).await;
     assert!(told.contains(r#""ConfirmedBy":"somebody at the console""#), "{told}");
 }
+
+#[tokio::test]
+async fn a_link_of_the_backup_chooses_no_password_and_a_restored_portal_prints_one_that_does() {
+    let (data, portal) = running().await;
+    let path = |portal: &Portal| portal.link().unwrap().split_once("/setup").map(|link| format!("/setup{}", link.1));
+    let old = path(&portal).unwrap();
+    assert!(asked(portal.port, &old, "").await.starts_with("HTTP/1.1 200"));
+    let place = folder();
+    let file = place.path().join("portal.backup");
+    done(&backup(data.path(), &file, &["--packages", "none"]));
+    portal.kill();
+    done(&restore(data.path(), &file, &["--force"]));
+    let portal = Portal::start(data.path(), &["--listen", "127.0.0.1:0"]);
+    assert!(asked(portal.port, &old, "").await.starts_with("HTTP/1.1 403"), "it may have been used since");
+    let new = path(&portal).unwrap();
+    let (token, password) = (new.rsplit('=').next().unwrap(), "correct+horse+battery");
+    let fields = format!("token={token}&password={password}&again={password}");
+    let form = format!(
+        "POST /setup HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{fields}",
+        fields.len()
+    );
+    let chosen = answer(portal.port, &form).await;
+    assert!(chosen.starts_with("HTTP/1.1 303") && chosen.contains("set-cookie: octopus-session="), "{chosen}");
+}

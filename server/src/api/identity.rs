@@ -10,21 +10,22 @@ use super::bind::bind;
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::error::{ApiError, sentence};
+use crate::model::Role;
 use crate::rotation::{RotationError, Stage, Wish, progress, rotate};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/identity", get(show))
-        .route("/identity/ready", post(async |app: State<App>, _user: ApiUser| act(app, Wish::Ready).await))
-        .route("/identity/abandon", post(async |app: State<App>, _user: ApiUser| act(app, Wish::Abandon).await))
+        .route("/identity/ready", post(async |app: State<App>, user: ApiUser| act(app, user, Wish::Ready).await))
+        .route("/identity/abandon", post(async |app: State<App>, user: ApiUser| act(app, user, Wish::Abandon).await))
         .route("/identity/use", post(switch))
         .route("/identity/forget", post(forget))
 }
 
-async fn resource(app: &App) -> Result<Value, ApiError> {
+async fn resource(app: &App, role: &Role) -> Result<Value, ApiError> {
     let progress = progress(app, &mut *app.db.read().await?).await?;
     let set = app.identities.set();
-    let behind = progress.behind.iter().map(|machine| {
+    let behind = progress.named_for(role).iter().map(|machine| {
         let tried = machine.tried.as_ref();
         json!({
             "MachineId": machine.target.machine,
@@ -44,18 +45,19 @@ async fn resource(app: &App) -> Result<Value, ApiError> {
         "NextThumbprint": set.next.as_ref().map(|identity| identity.thumbprint().to_string()),
         "FormerThumbprint": set.former.as_ref().map(|identity| identity.thumbprint().to_string()),
         "Machines": progress.machines,
+        "MachinesBehindCount": progress.behind.len(),
         "MachinesBehind": behind.collect::<Vec<_>>(),
         "Links": { "Self": "/api/identity" },
     }))
 }
 
-async fn show(State(app): State<App>, _user: ApiUser) -> Result<Json<Value>, ApiError> {
-    Ok(Json(resource(&app).await?))
+async fn show(State(app): State<App>, user: ApiUser) -> Result<Json<Value>, ApiError> {
+    Ok(Json(resource(&app, &user.0.role).await?))
 }
 
-async fn act(State(app): State<App>, wish: Wish) -> Result<Json<Value>, ApiError> {
+async fn act(State(app): State<App>, user: ApiUser, wish: Wish) -> Result<Json<Value>, ApiError> {
     rotate(&app, wish).await?;
-    Ok(Json(resource(&app).await?))
+    Ok(Json(resource(&app, &user.0.role).await?))
 }
 
 #[derive(Default, Deserialize)]
@@ -69,14 +71,14 @@ fn cut_off(bytes: &bytes::Bytes) -> Result<usize, ApiError> {
     bind::<CutOff>(body).map(|body| body.machines_cut_off)
 }
 
-async fn switch(app: State<App>, _user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
+async fn switch(app: State<App>, user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
     let cut_off = cut_off(&bytes)?;
-    act(app, Wish::Switch { cut_off }).await
+    act(app, user, Wish::Switch { cut_off }).await
 }
 
-async fn forget(app: State<App>, _user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
+async fn forget(app: State<App>, user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
     let cut_off = cut_off(&bytes)?;
-    act(app, Wish::Forget { cut_off }).await
+    act(app, user, Wish::Forget { cut_off }).await
 }
 
 impl From<RotationError> for ApiError {

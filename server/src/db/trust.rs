@@ -7,7 +7,7 @@ use contract::Thumbprint;
 
 use super::{Connection, DbError};
 use crate::clock::Timestamp;
-use crate::ids::MachineId;
+use crate::ids::{MachineId, SpaceId};
 use crate::model::Address;
 use crate::tentacle::Target;
 
@@ -18,6 +18,8 @@ pub struct MachineTrust {
     pub target: Target,
     /// Its name.
     pub name: String,
+    /// The space that it belongs to.
+    pub space: SpaceId,
     /// The thumbprints of this portal that it said it trusts.
     pub trusted: BTreeSet<Thumbprint>,
     /// When it was last told, and why it did not take it; empty where it did.
@@ -28,6 +30,7 @@ pub struct MachineTrust {
 struct Row {
     id: MachineId,
     name: String,
+    space_id: SpaceId,
     host: String,
     port: i64,
     thumbprint: String,
@@ -45,15 +48,15 @@ impl Row {
         let trusted = self.trusted.unwrap_or_default();
         let trusted = trusted.split(',').filter(|text| !text.is_empty()).map(read).collect::<Result<_, _>>()?;
         let tried = self.tried_at.map(|at| (at, self.reason.unwrap_or_default()));
-        Ok(MachineTrust { target, name: self.name, trusted, tried })
+        Ok(MachineTrust { target, name: self.name, space: self.space_id, trusted, tried })
     }
 }
 
 /// Every machine of every space, by name.
 pub async fn machine_trust_list(conn: &mut Connection) -> Result<Vec<MachineTrust>, DbError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT m.id, m.name, m.host, m.port, m.thumbprint, t.trusted, t.tried_at, t.reason FROM machines m
-         LEFT JOIN machine_trust t ON t.machine_id = m.id AND t.pinned = m.thumbprint ORDER BY m.name_key, m.id",
+        "SELECT m.id, m.name, m.space_id, m.host, m.port, m.thumbprint, t.trusted, t.tried_at, t.reason
+         FROM machines m LEFT JOIN machine_trust t ON t.machine_id = m.id AND t.pinned = m.thumbprint ORDER BY m.name_key, m.id",
     )
     .fetch_all(conn)
     .await?;

@@ -23,7 +23,7 @@ use crate::db::{Connection, DbError};
 use crate::identities::{IdentitiesError, Set};
 use crate::ids::SpaceId;
 use crate::live::Change;
-use crate::model::{AuditCategory, AuditKind};
+use crate::model::{AuditCategory, AuditKind, Role};
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,14 @@ pub struct Progress {
     pub machines: usize,
     /// Those that have not taken what they were to be told.
     pub behind: Vec<MachineTrust>,
+}
+
+impl Progress {
+    /// Those that are behind, for somebody of this role to see. They are machines of every space with their addresses and
+    /// what is wrong with them, which is for whoever may go on without them; everybody may know how many there are.
+    pub fn named_for(&self, role: &Role) -> &[MachineTrust] {
+        if *role == Role::Administrator { &self.behind } else { &[] }
+    }
 }
 
 /// How far every machine is.

@@ -7,7 +7,9 @@ use octopus_server::db::snapshot::KeysIssued;
 use octopus_server::db::users::user_by_name;
 use octopus_server::model::{Reach, Role};
 use octopus_server::restored::{How, RESTORED, Restored};
+use octopus_server::spaces::spaces_load;
 use octopus_server::testing::TestApp;
+use serde_json::{Value, json};
 
 use crate::browser::{Browser, PASSWORD, Page};
 use crate::seed;
@@ -187,4 +189,37 @@ async fn somebody_who_chooses_a_password_while_a_restore_waits_is_told_why_they_
     boss.post("/settings/restore", &[]).await;
     let let_in = vera.post("/login", &[("username", "vera"), ("password", PASSWORD)]).await;
     assert_eq!(let_in.status, StatusCode::SEE_OTHER, "{}", let_in.html);
+}
+
+#[tokio::test]
+async fn which_machines_do_not_know_a_new_identity_administrators_alone_are_told() {
+    let portal = seed::portal().await;
+    spaces_load(&portal).await.unwrap();
+    let mut boss = Browser::logged_in(&portal).await;
+    let staging = seed::environment(&portal, "Staging").await;
+    seed::machine(&portal, "near", &[staging]).await;
+    boss.post("/settings/spaces", &[("name", "Blue")]).await;
+    boss.post("/spaces/Spaces-2/choose", &[]).await;
+    boss.post("/environments", &[("name", "Remote"), ("automatic", "never")]).await;
+    let thumbprint = "08".repeat(32);
+    let (host, port) = (("host", "far.example.com"), ("port", "10933"));
+    let fields = [("name", "far"), host, port, ("thumbprint", &thumbprint), ("environment", "Environments-2")];
+    assert_eq!(boss.post("/machines", &fields).await.status, StatusCode::SEE_OTHER);
+    boss.post("/spaces/Spaces-1/choose", &[]).await;
+    boss.post("/settings/identity/ready", &[("word", "change identity")]).await;
+
+    let page = boss.get("/settings/identity").await;
+    assert_eq!(page.texts("table.rows td:first-child"), ["far in the space Blue", "near"], "{}", page.html);
+    assert_eq!(page.texts("table.rows td a"), ["near"], "what this space does not know has no page here");
+    let told: Value = serde_json::from_str(&boss.get("/api/identity").await.html).unwrap();
+    assert_eq!((&told["MachinesBehindCount"], &told["MachinesBehind"][0]["Name"]), (&json!(2), &json!("far")));
+
+    for role in ["operator", "viewer"] {
+        let mut other = joined(&portal, &mut boss, role, &[("role", role)]).await;
+        let page = other.get("/settings/identity").await;
+        assert!(page.html.contains("0 of 2 machines") && page.count("table.rows") == 0, "{}", page.html);
+        assert!(page.html.contains("for administrators to see"), "{}", page.html);
+        let told: Value = serde_json::from_str(&other.get("/api/identity").await.html).unwrap();
+        assert_eq!((&told["MachinesBehindCount"], &told["MachinesBehind"]), (&json!(2), &json!([])), "{role}");
+    }
 }

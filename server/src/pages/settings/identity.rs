@@ -19,7 +19,10 @@ use crate::backup::download::{DownloadError, backup_download};
 use crate::backup::make::PackageChoice;
 use crate::clock::Timestamp;
 use crate::db::facts::{ContactCount, contact_counts};
+use crate::db::trust::MachineTrust;
 use crate::error::ApiError;
+use crate::ids::{MachineId, SpaceId};
+use crate::model::Space;
 use crate::pages::form::{Body, Fields};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
@@ -55,6 +58,26 @@ impl Print {
     }
 }
 
+/// A machine that is behind.
+struct BehindRow {
+    machine: MachineId,
+    name: String,
+    /// The name of its space, where it is of another one than the page shows.
+    elsewhere: Option<String>,
+    /// When it was last told, and why it did not take it.
+    tried: Option<(Timestamp, String)>,
+}
+
+impl BehindRow {
+    fn new(machine: &MachineTrust, here: SpaceId, spaces: &[Space]) -> Self {
+        let elsewhere = (machine.space != here).then(|| {
+            let space = spaces.iter().find(|space| space.id == machine.space);
+            space.map_or(machine.space.to_string(), |space| space.name.clone())
+        });
+        Self { machine: machine.target.machine, name: machine.name.clone(), elsewhere, tried: machine.tried.clone() }
+    }
+}
+
 #[derive(Template, WebTemplate)]
 #[template(path = "settings/identity.html")]
 struct IdentityPage {
@@ -68,6 +91,8 @@ struct IdentityPage {
     version: String,
     contacts: ContactCount,
     progress: Progress,
+    /// The first of those that are behind, where the reader may see them.
+    named: Vec<BehindRow>,
     problem: Option<String>,
     now: Timestamp,
 }
@@ -80,7 +105,7 @@ impl IdentityPage {
 
     /// Machines that are behind and not named.
     fn unnamed(&self) -> usize {
-        self.progress.behind.len().saturating_sub(NAMED_MAX)
+        self.progress.behind.len() - self.named.len()
     }
 }
 
@@ -89,7 +114,9 @@ async fn page(app: &App, user: &PageUser, problem: Option<String>) -> Result<Ide
     let contacts = contact_counts(&mut conn, user.0.space).await?;
     let progress = progress(app, &mut conn).await?;
     drop(conn);
-    let set = app.identities.set();
+    let (set, spaces) = (app.identities.set(), app.spaces());
+    let row = |machine: &MachineTrust| BehindRow::new(machine, user.0.space, &spaces);
+    let named = progress.named_for(&user.0.role).iter().take(NAMED_MAX).map(row).collect();
     let shell = Shell::new(app, user, Section::Settings, "Portal identity");
     Ok(IdentityPage {
         here: SettingsPage::Identity,
@@ -101,6 +128,7 @@ async fn page(app: &App, user: &PageUser, problem: Option<String>) -> Result<Ide
         version: app.public_info.version.to_string(),
         contacts,
         progress,
+        named,
         problem,
         now: shell.now,
         shell,

@@ -51,7 +51,7 @@ impl SettingsPage {
             Self::Identity => "Portal identity",
             Self::Restore => "Restore",
             Self::Machines => "Machine policy",
-            Self::Windows => "Windows and automatic upgrades",
+            Self::Windows => "Upgrade hours",
             Self::Retention => "Retention",
         }
     }

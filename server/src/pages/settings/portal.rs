@@ -145,7 +145,7 @@ async fn windows(user: PageUser, State(app): State<App>) -> Result<WindowsPage, 
         is_disabled: environment.is_disabled,
     });
     let rows = rows.collect();
-    let shell = Shell::new(&app, &user, Section::Settings, "Windows and automatic upgrades");
+    let shell = Shell::new(&app, &user, Section::Settings, "Upgrade hours");
     Ok(WindowsPage { here: SettingsPage::Windows, rows, now: shell.now, shell })
 }
 

@@ -121,7 +121,7 @@ pub async fn facts_due(
 }
 
 /// How many enabled machines there are by how the last attempt to reach them went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ContactCount {
     /// They answered, so they trust this portal and it trusts them.
     pub answered: u32,

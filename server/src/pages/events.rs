@@ -25,6 +25,7 @@ use super::environments::filter::Filter;
 use super::environments::view::{Truth, environments_view};
 use super::form::{Address, Fields};
 use super::live::{LiveView, Part, cursor, difference};
+use super::settings::identity::view as identity;
 use super::tasks::Window;
 use super::tasks::filter::Filter as TaskList;
 use super::{dashboard, environments, machines, packages, rollouts, tasks};
@@ -104,6 +105,7 @@ enum Scope {
     Packages,
     Tasks(TaskList),
     Task(TaskId, Window),
+    Identity,
 }
 
 impl Scope {
@@ -125,6 +127,7 @@ impl Scope {
             "rollouts" => Some(Self::Rollouts(number())),
             "packages" => Some(Self::Packages),
             "tasks" => Some(Self::Tasks(TaskList::read(fields))),
+            "identity" => Some(Self::Identity),
             _ => None,
         }
     }
@@ -143,6 +146,8 @@ impl Scope {
             (Self::Packages, Change::Packages) => true,
             (Self::Tasks(_), Change::Task(_)) => true,
             (Self::Task(own, _), Change::Task(id)) => *own == id,
+            // How machines were reached stands on it, and those that are behind may be deleted.
+            (Self::Identity, Change::Portal | Change::Machine(_)) => true,
             (
                 Self::Dashboard
                 | Self::Environments(_)
@@ -151,7 +156,8 @@ impl Scope {
                 | Self::Rollout(..)
                 | Self::Packages
                 | Self::Tasks(_)
-                | Self::Task(..),
+                | Self::Task(..)
+                | Self::Identity,
                 _,
             ) => false,
         }
@@ -161,6 +167,7 @@ impl Scope {
         &self,
         app: &App,
         space: SpaceId,
+        role: &Role,
         streams: &Streams,
         after: Instant,
     ) -> Result<Box<dyn LiveView>, ApiError> {
@@ -174,6 +181,7 @@ impl Scope {
             Self::Rollout(id, all) => Box::new(rollouts::load_view(app, space, *id, *all).await?),
             Self::Packages => Box::new(packages::load(app, space).await?),
             Self::Tasks(filter) => Box::new(tasks::load_list(app, space, filter).await?),
+            Self::Identity => Box::new(identity::load(app, space, role).await?),
             Self::Task(id, window) => Box::new(tasks::load(app, space, *id, Some(*window)).await?),
         })
     }
@@ -302,7 +310,7 @@ impl Follower {
 
     /// What brings the page up to date; empty where it is.
     async fn look(&mut self, after: Instant) -> Result<String, ApiError> {
-        let view = self.scope.load(&self.app, self.space, &self.streams, after).await?;
+        let view = self.scope.load(&self.app, self.space, &self.role, &self.streams, after).await?;
         let (now, parts) = (self.app.now(), view.parts());
         let html = match &self.seen {
             Some(seen) if *seen == cursor(&parts) => Ok(String::new()),

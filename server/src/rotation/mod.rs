@@ -45,7 +45,7 @@ pub enum RotationError {
 }
 
 /// How far a change of the identity is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// None is under way.
     Settled,

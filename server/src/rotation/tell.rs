@@ -79,10 +79,11 @@ pub async fn tell(app: &App) -> Result<Stage, DbError> {
             let mut tx = app.db.write().await?;
             machine_trust_put(&mut tx, &told).await?;
             tx.commit().await?;
+            app.live.tell(Change::Portal);
             Ok::<bool, DbError>(is_taken)
         }
     };
-    let (mut taken, was_told) = (0, !due.is_empty());
+    let mut taken = 0;
     let mut telling = futures_util::stream::iter(due).map(tell).buffer_unordered(AT_ONCE);
     let mut failed = None;
     while let Some(told) = telling.next().await {
@@ -92,9 +93,6 @@ pub async fn tell(app: &App) -> Result<Stage, DbError> {
         }
     }
     drop(telling);
-    if was_told {
-        app.live.tell(Change::Portal);
-    }
     if let Some(error) = failed {
         return Err(error);
     }

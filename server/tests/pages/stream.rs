@@ -1,12 +1,16 @@
 //! The live stream of a page.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use contract::Version;
 use futures_util::StreamExt as _;
 use http::StatusCode;
+use octopus_server::ids::MachineId;
 use octopus_server::live::Change;
+use octopus_server::rotation::tell::tell;
+use octopus_server::tentacle::fake::{FakeMachine, FakeTentacles};
 use octopus_server::testing::TestApp;
 
 use crate::browser::{Browser, PASSWORD, setup_token};
@@ -199,4 +203,36 @@ async fn streams_are_for_people_who_logged_in_and_end_with_the_portal() {
     assert!(stream.message().await.is_some());
     portal.shutdown.cancel();
     assert!(stream.message().await.is_none());
+}
+
+#[tokio::test]
+async fn a_change_of_the_identity_is_followed_machine_by_machine_by_whoever_may_see_them() {
+    let fleet = FakeTentacles::default();
+    let portal = seed::portal().await.with(|inner| inner.tentacles = Arc::new(fleet.clone()));
+    let mut browser = Browser::logged_in(&portal).await;
+    three_machines(&portal).await;
+    let ids: Vec<MachineId> = ["Machines-1", "Machines-2", "Machines-3"].map(|id| id.parse().unwrap()).into();
+    for id in &ids {
+        fleet.machines().insert(*id, FakeMachine::running(bundled()));
+        fleet.machines().get_mut(id).unwrap().is_online = false;
+    }
+    let mut stream = Stream::of(&mut browser, "/settings/identity").await;
+    assert!(stream.is_silent().await, "the page shows the truth already");
+    browser.post("/settings/identity/ready", &[("word", "change identity")]).await;
+    let message = stream.message().await.unwrap();
+    assert!(message.contains("0 of 3 machines") && message.contains("type 3"), "{message}");
+
+    for (done, id) in (1..).zip(&ids[..2]) {
+        fleet.machines().get_mut(id).unwrap().is_online = true;
+        portal.clock.advance(Duration::from_secs(60));
+        tell(&portal).await.unwrap();
+        // What one machine after the other did may come in one message or in several.
+        let mut message = stream.message().await.unwrap();
+        while !message.contains(&format!("{done} of 3 machines")) {
+            message = stream.message().await.unwrap();
+        }
+        assert!(!message.contains("id=\"identity-prints\""), "the thumbprints stay as they are: {message}");
+    }
+    let page = browser.get("/settings/identity").await;
+    assert_eq!((page.texts("#identity-behind td a"), page.count("#identity-course")), (vec!["c".to_owned()], 1));
 }

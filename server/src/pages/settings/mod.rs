@@ -1,7 +1,7 @@
 //! Settings: one's own account, the people who may log in, and what holds for the whole portal.
 
 mod account;
-mod identity;
+pub mod identity;
 mod nav;
 mod portal;
 mod restore;

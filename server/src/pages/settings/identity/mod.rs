@@ -1,5 +1,7 @@
 //! The page of the portal's identity: what machines pin, how it is changed, and a backup to take away.
 
+pub mod view;
+
 use std::io;
 
 use askama::Template;
@@ -12,28 +14,20 @@ use axum::routing::{get, post};
 use http::{HeaderValue, StatusCode, header};
 use tokio_util::io::ReaderStream;
 
+use self::view::{IdentityView, WORD, load};
 use super::nav::SettingsPage;
 use crate::app::App;
 use crate::auth::PageUser;
 use crate::backup::download::{DownloadError, backup_download};
 use crate::backup::make::PackageChoice;
 use crate::clock::Timestamp;
-use crate::db::facts::{ContactCount, contact_counts};
-use crate::db::trust::MachineTrust;
 use crate::error::ApiError;
-use crate::ids::{MachineId, SpaceId};
-use crate::model::Space;
 use crate::pages::form::{Body, Fields};
+use crate::pages::live::{LiveView as _, cursor};
 use crate::pages::shell::{Section, Shell};
 use crate::pages::view as words;
 use crate::pages::{PageError, sentence};
-use crate::rotation::{Progress, RotationError, Stage, Wish, progress, rotate};
-
-/// What is typed by whoever means to change the identity.
-const WORD: &str = "change identity";
-
-/// Machines that are named as behind. Further ones are counted.
-const NAMED_MAX: usize = 50;
+use crate::rotation::{RotationError, Stage, Wish, rotate};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -45,94 +39,21 @@ pub(super) fn router() -> Router<App> {
         .route("/settings/identity/backup", post(backup))
 }
 
-/// A thumbprint, for reading and for copying.
-struct Print {
-    grouped: String,
-    plain: String,
-}
-
-impl Print {
-    fn of(identity: &octopus_proto::tls::Identity) -> Self {
-        let thumbprint = identity.thumbprint();
-        Self { grouped: words::grouped(&thumbprint), plain: thumbprint.to_string() }
-    }
-}
-
-/// A machine that is behind.
-struct BehindRow {
-    machine: MachineId,
-    name: String,
-    /// The name of its space, where it is of another one than the page shows.
-    elsewhere: Option<String>,
-    /// When it was last told, and why it did not take it.
-    tried: Option<(Timestamp, String)>,
-}
-
-impl BehindRow {
-    fn new(machine: &MachineTrust, here: SpaceId, spaces: &[Space]) -> Self {
-        let elsewhere = (machine.space != here).then(|| {
-            let space = spaces.iter().find(|space| space.id == machine.space);
-            space.map_or(machine.space.to_string(), |space| space.name.clone())
-        });
-        Self { machine: machine.target.machine, name: machine.name.clone(), elsewhere, tried: machine.tried.clone() }
-    }
-}
-
 #[derive(Template, WebTemplate)]
 #[template(path = "settings/identity.html")]
 struct IdentityPage {
     shell: Shell,
     here: SettingsPage,
-    current: Print,
-    next: Option<Print>,
-    former: Option<Print>,
-    since: Option<Timestamp>,
-    installation: String,
-    version: String,
-    contacts: ContactCount,
-    progress: Progress,
-    /// The first of those that are behind, where the reader may see them.
-    named: Vec<BehindRow>,
+    view: IdentityView,
     problem: Option<String>,
     now: Timestamp,
 }
 
-impl IdentityPage {
-    /// Machines that have taken what they are to be told.
-    fn done(&self) -> usize {
-        self.progress.machines - self.progress.behind.len()
-    }
-
-    /// Machines that are behind and not named.
-    fn unnamed(&self) -> usize {
-        self.progress.behind.len() - self.named.len()
-    }
-}
-
 async fn page(app: &App, user: &PageUser, problem: Option<String>) -> Result<IdentityPage, PageError> {
-    let mut conn = app.db.read().await?;
-    let contacts = contact_counts(&mut conn, user.0.space).await?;
-    let progress = progress(app, &mut conn).await?;
-    drop(conn);
-    let (set, spaces) = (app.identities.set(), app.spaces());
-    let row = |machine: &MachineTrust| BehindRow::new(machine, user.0.space, &spaces);
-    let named = progress.named_for(&user.0.role).iter().take(NAMED_MAX).map(row).collect();
-    let shell = Shell::new(app, user, Section::Settings, "Portal identity");
-    Ok(IdentityPage {
-        here: SettingsPage::Identity,
-        current: Print::of(&set.current),
-        next: set.next.as_deref().map(Print::of),
-        former: set.former.as_deref().map(Print::of),
-        since: set.since,
-        installation: app.public_info.installation_id.to_string(),
-        version: app.public_info.version.to_string(),
-        contacts,
-        progress,
-        named,
-        problem,
-        now: shell.now,
-        shell,
-    })
+    let view = load(app, user.0.space, &user.0.role).await?;
+    let scope = format!("page=identity&seen={}", cursor(&view.parts()));
+    let shell = Shell::new(app, user, Section::Settings, "Portal identity").live(&scope);
+    Ok(IdentityPage { here: SettingsPage::Identity, view, problem, now: shell.now, shell })
 }
 
 async fn show(user: PageUser, State(app): State<App>) -> Result<IdentityPage, PageError> {

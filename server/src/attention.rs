@@ -2,7 +2,7 @@
 //! machines run, written down for each day. One loop for both: it takes no input, and looks again after news or a while.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::db::samples::sample_put;
 use crate::db::spaces::space_ids;
 use crate::db::{Connection, DbError};
 use crate::ids::SpaceId;
+use crate::maintenance::is_in_maintenance;
 use crate::model::Health;
 use crate::restored::restored_open;
 
@@ -47,6 +48,7 @@ pub struct Needs {
 pub struct Attention {
     spaces: RwLock<HashMap<SpaceId, Needs>>,
     portal: AtomicUsize,
+    maintenance: AtomicBool,
 }
 
 impl Attention {
@@ -58,6 +60,16 @@ impl Attention {
     /// 1 where the portal was restored and nobody has confirmed that.
     pub fn portal(&self) -> usize {
         self.portal.load(Ordering::Relaxed)
+    }
+
+    /// True while administrators alone change anything, as every page says.
+    pub fn is_maintenance(&self) -> bool {
+        self.maintenance.load(Ordering::Relaxed)
+    }
+
+    /// Told when it begins or ends: no page waits for the next look.
+    pub fn maintenance_is(&self, is_on: bool) {
+        self.maintenance.store(is_on, Ordering::Relaxed);
     }
 }
 
@@ -102,6 +114,7 @@ pub async fn look(app: &App) -> Result<(), DbError> {
     *app.attention.spaces.write().unwrap_or_else(PoisonError::into_inner) = found;
     let portal = usize::from(restored_open(&mut conn).await?.is_some());
     app.attention.portal.store(portal, Ordering::Relaxed);
+    app.attention.maintenance_is(is_in_maintenance(&mut conn).await?);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub enum Change {
     Task(TaskId),
     /// A package was uploaded or deleted.
     Packages,
-    /// What holds for the whole portal: that it was restored, or its identity.
+    /// What holds for the whole portal: that it was restored, its identity, or maintenance.
     Portal,
     /// Somebody logged out, or got another password: sessions may have ended.
     Sessions,

@@ -8,6 +8,7 @@ use crate::audit::Deed;
 use crate::db::settings::{setting_get, setting_set};
 use crate::db::{Connection, DbError};
 use crate::ids::SpaceId;
+use crate::live::Change;
 use crate::model::{AuditCategory, AuditKind};
 
 /// The name of the setting.
@@ -33,5 +34,8 @@ pub async fn maintenance_set(app: &App, is_on: bool) -> Result<(), DbError> {
     let deed = Deed::new(AuditKind::Setting, AuditCategory::Modified, "Maintenance", line).on(SpaceId::DEFAULT);
     let deed = deed.changed(json!({ "IsInMaintenanceMode": before }), json!({ "IsInMaintenanceMode": is_on }));
     deed.write(&mut tx, SpaceId::DEFAULT, app.now()).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    app.attention.maintenance_is(is_on);
+    app.live.tell(Change::Portal);
+    Ok(())
 }

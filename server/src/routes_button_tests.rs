@@ -12,7 +12,7 @@ use super::tests::{Person, furnished, person, routes};
 use super::*;
 use crate::model::{Reach, Role};
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
     "/",
     "/environments",
     "/environments?environment=Environments-2",
@@ -28,6 +28,7 @@ const PAGES: [&str; 16] = [
     "/account",
     "/settings/restore",
     "/settings/identity",
+    "/settings/maintenance",
     "/audit?document=Machines-1",
 ];
 

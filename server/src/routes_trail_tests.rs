@@ -70,6 +70,8 @@ enum Given {
     SecondSpace,
     /// A machine has seen later commands than this portal gave.
     Restored,
+    /// The portal is in maintenance.
+    Maintained,
     /// Another identity is readied.
     Readied,
     /// Another identity is in use, and the former one is kept.
@@ -77,8 +79,8 @@ enum Given {
 }
 
 use Given::{
-    Clone as Cloned, Hold, Key, Link, Nothing, Over, Package, Paused, Preview, Readied, Restored, Scheduled,
-    SecondSpace, Switched, Upgraded, VersionFailed, Waves,
+    Clone as Cloned, Hold, Key, Link, Maintained, Nothing, Over, Package, Paused, Preview, Readied, Restored,
+    Scheduled, SecondSpace, Switched, Upgraded, VersionFailed, Waves,
 };
 
 /// What is sent.
@@ -156,6 +158,8 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ("POST", "/api/restoration/confirm", "/api/restoration/confirm", Restored, Json("")),
     ("POST", "/settings/machines", "/settings/machines", Nothing, Form("checking_s=45")),
     ("POST", "/settings/retention", "/settings/retention", Nothing, Form("days=7&tasks=")),
+    ("POST", "/settings/maintenance/begin", "/settings/maintenance/begin", Nothing, Form("")),
+    ("POST", "/settings/maintenance/end", "/settings/maintenance/end", Maintained, Form("")),
     ("POST", "/deploy", "/deploy", Package, Form("choice=Acme 1.0.0&environment=Environments-1&variables=Secret=hush")),
     ("POST", "/rollouts/new", "/rollouts/new", Preview, Form("{choice}")),
     ("POST", "/rollouts/{id}/cancel", "/rollouts/Rollouts-1/cancel", Nothing, Form("")),
@@ -344,6 +348,7 @@ async fn give(app: &TestApp, given: Given) -> String {
             let grant = Grant { environments, roles: Vec::new(), machines: 2, life };
             return registration_key_create(app, SpaceId::DEFAULT, &boss, &grant).await.unwrap().1;
         }
+        Maintained => crate::maintenance::maintenance_set(app, true).await.unwrap(),
         Readied => drop(app.identities.ready().unwrap()),
         Switched => {
             app.identities.ready().unwrap();

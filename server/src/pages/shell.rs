@@ -77,6 +77,8 @@ pub struct Shell {
     needs: Needs,
     /// How many settings of the portal do.
     portal_needs: usize,
+    /// Administrators alone change anything now.
+    pub is_maintenance: bool,
     /// The space that it shows.
     space: SpaceId,
     /// All spaces.
@@ -100,6 +102,7 @@ impl Shell {
             search: String::new(),
             needs,
             portal_needs: app.attention.portal(),
+            is_maintenance: app.attention.is_maintenance(),
             space,
             spaces,
             now: app.now(),

@@ -223,3 +223,27 @@ async fn which_machines_do_not_know_a_new_identity_administrators_alone_are_told
         assert_eq!((&told["MachinesBehindCount"], &told["MachinesBehind"]), (&json!(2), &json!([])), "{role}");
     }
 }
+
+#[tokio::test]
+async fn in_maintenance_an_operator_reads_why_nothing_can_be_changed_and_cannot_end_it() {
+    let portal = seed::portal().await;
+    let mut boss = Browser::logged_in(&portal).await;
+    let staging = seed::environment(&portal, "Staging").await;
+    seed::machine(&portal, "a", &[staging]).await;
+    let own = staging.to_string();
+    let fields = [("role", "operator"), ("reach", "some"), ("environment", own.as_str())];
+    let mut operator = joined(&portal, &mut boss, "olga", &fields).await;
+    boss.post("/settings/maintenance/begin", &[]).await;
+    let page = operator.get("/settings/maintenance").await;
+    assert!(page.text(".standing").contains("you can look at everything, and change nothing"), "{}", page.html);
+    assert_eq!(page.count("main a.button"), 0, "{}", page.html);
+    for hand in ["begin", "end"] {
+        assert!(is_refused(&operator.post(&format!("/settings/maintenance/{hand}"), &[]).await));
+        assert!(is_refused(&operator.get(&format!("/settings/maintenance/{hand}")).await));
+    }
+    let refused = operator.post("/machines/Machines-1/check", &[]).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.html.contains("The portal is in maintenance"), "{}", refused.html);
+    boss.post("/settings/maintenance/end", &[]).await;
+    assert_eq!(operator.post("/machines/Machines-1/check", &[]).await.status, StatusCode::SEE_OTHER);
+}

@@ -14,10 +14,11 @@ async fn every_page_of_the_settings_leads_to_every_other() {
     let portal = seed::portal().await;
     let mut browser = Browser::logged_in(&portal).await;
     let paths = ["/account", "/settings/users", "/settings/identity", "/settings/machines", "/settings/windows"];
-    for path in paths.into_iter().chain(["/settings/restore", "/settings/retention", "/settings/spaces"]) {
+    let more = ["/settings/restore", "/settings/retention", "/settings/spaces", "/settings/maintenance"];
+    for path in paths.into_iter().chain(more) {
         let page = browser.get(path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
-        assert_eq!(page.count(".subnav a"), 8, "{path}");
+        assert_eq!(page.count(".subnav a"), 9, "{path}");
         assert_eq!(page.count(&format!(".subnav a[href='{path}'][aria-current=page]")), 1, "{path}");
     }
 }
@@ -128,4 +129,40 @@ async fn a_portal_that_was_never_restored_says_so() {
     let portal = seed::portal().await;
     let page = Browser::logged_in(&portal).await.get("/settings/restore").await;
     assert!(page.text(".empty").contains("never restored"), "{}", page.html);
+}
+
+#[tokio::test]
+async fn maintenance_begins_and_ends_after_a_question_and_every_page_says_so() {
+    let portal = seed::portal().await;
+    let mut browser = Browser::logged_in(&portal).await;
+    let shown = ["/", "/environments", "/rollouts", "/tasks", "/audit", "/account"];
+    let page = browser.get("/settings/maintenance").await;
+    assert_eq!((page.count("a[href$='/begin'][data-ask]"), page.count(".standing")), (1, 0), "{}", page.html);
+    let asked = browser.get("/settings/maintenance/begin").await;
+    let question = asked.text("[data-question]");
+    assert!(question.contains("can look at everything and change nothing, in every space"), "{question}");
+    assert!(question.contains("Nothing is under way now"), "{question}");
+    assert_eq!(asked.count("form[method=post][action='/settings/maintenance/begin']"), 1, "{}", asked.html);
+
+    let begun = browser.post("/settings/maintenance/begin", &[]).await;
+    assert_eq!(begun.location.as_deref(), Some("/settings/maintenance"), "{}", begun.html);
+    let client = browser.get("/api/serverstatus").await.html;
+    assert!(client.contains(r#""IsInMaintenanceMode":true"#), "it is what the REST API tells: {client}");
+    for path in shown {
+        let page = browser.get(path).await;
+        assert!(page.text(".standing").contains("only administrators change anything"), "{path}: {}", page.html);
+    }
+    let page = browser.get("/settings/maintenance").await;
+    assert_eq!((page.count("a[href$='/end'][data-ask]"), page.count("a[href$='/begin']")), (1, 0), "{}", page.html);
+    let trail = browser.get("/audit?kind=setting&q=maintenance").await;
+    assert!(trail.html.contains("put the portal into maintenance"), "{}", trail.html);
+    assert_eq!(browser.post("/settings/retention", &[("days", "9")]).await.status, StatusCode::SEE_OTHER);
+
+    assert!(
+        browser.get("/settings/maintenance/end").await.text("[data-question]").contains("Everybody may change again")
+    );
+    browser.post("/settings/maintenance/end", &[]).await;
+    for path in shown {
+        assert_eq!(browser.get(path).await.count(".standing"), 0, "{path}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod account;
 pub mod identity;
+mod maintenance;
 mod nav;
 mod portal;
 mod restore;
@@ -20,5 +21,6 @@ pub fn router() -> Router<App> {
         .merge(restore::router())
         .merge(spaces::router())
         .merge(identity::router())
+        .merge(maintenance::router())
         .merge(users::router())
 }

@@ -21,11 +21,13 @@ pub enum SettingsPage {
     Windows,
     /// What is kept for how long.
     Retention,
+    /// Whether administrators alone change anything.
+    Maintenance,
 }
 
 impl SettingsPage {
     /// All of them, in their order.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Account,
         Self::Users,
         Self::Spaces,
@@ -34,6 +36,7 @@ impl SettingsPage {
         Self::Machines,
         Self::Windows,
         Self::Retention,
+        Self::Maintenance,
     ];
 
     /// Those that somebody may open.
@@ -53,6 +56,7 @@ impl SettingsPage {
             Self::Machines => "Machine policy",
             Self::Windows => "Upgrade hours",
             Self::Retention => "Retention",
+            Self::Maintenance => "Maintenance",
         }
     }
 
@@ -67,6 +71,7 @@ impl SettingsPage {
             Self::Machines => "/settings/machines",
             Self::Windows => "/settings/windows",
             Self::Retention => "/settings/retention",
+            Self::Maintenance => "/settings/maintenance",
         }
     }
 }

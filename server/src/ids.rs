@@ -43,6 +43,20 @@ macro_rules! id {
             }
         }
 
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": concat!("^", $prefix, "-[0-9]+$") })
+            }
+        }
+
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -68,6 +82,7 @@ id!(/** A task. */ TaskId, "ServerTasks");
 id!(/** A rollout. */ RolloutId, "Rollouts");
 id!(/** A freeze. */ FreezeId, "Freezes");
 id!(/** A row of the trail. */ EventId, "Events");
+id!(/** How a version of a package was built. */ BuildInformationId, "BuildInformation");
 
 impl SpaceId {
     /// The space that is always there: that of addresses which name none.

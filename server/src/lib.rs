@@ -10,6 +10,7 @@ pub mod attention;
 pub mod audit;
 pub mod auth;
 pub mod backup;
+pub mod build_information;
 pub mod bulk;
 pub mod bundle;
 pub mod clock;

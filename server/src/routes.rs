@@ -47,6 +47,8 @@ pub fn router(app: App) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), api::idempotent))
         .layer(middleware::from_fn_with_state(conditions, api::conditional))
         .layer(middleware::from_fn_with_state(app.clone(), guard));
+    #[cfg(test)]
+    let routes = routes.layer(middleware::from_fn(api::schema::check::noted));
     layered(app, routes)
 }
 
@@ -79,7 +81,10 @@ pub fn layered(app: App, routes: Router<App>) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .with_state(app);
     // A slash at the end of a path means nothing, and some clients send one.
-    Router::new().fallback_service(NormalizePath::trim_trailing_slash(inner))
+    let whole = Router::new().fallback_service(NormalizePath::trim_trailing_slash(inner));
+    #[cfg(test)]
+    let whole = whole.layer(middleware::from_fn(api::schema::check::checked));
+    whole
 }
 
 async fn not_found(uri: Uri) -> Response {

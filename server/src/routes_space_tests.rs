@@ -51,6 +51,7 @@ const NAMES_NOTHING: &[(&str, &str, &str)] = &[
     ("GET", "/machines/discover", "looks who answers at an address"),
     ("POST", "/packages/raw", "a package names no other thing"),
     ("POST", "/packages/raw/validate", "a package names no other thing"),
+    ("POST", "/build-information", "names a package that need not be there"),
     ("PUT", "/nuget", "a package names no other thing"),
     ("POST", "/nuget", "a package names no other thing"),
     ("PUT", "/nuget/packages", "a package names no other thing"),
@@ -73,6 +74,7 @@ struct Things {
     policy: String,
     lifecycle: String,
     group: String,
+    build: String,
 }
 
 impl Things {
@@ -92,7 +94,28 @@ impl Things {
             policy: id("MachinePolicies"),
             lifecycle: id("Lifecycles"),
             group: id("ProjectGroups"),
+            build: id("BuildInformation"),
         }
+    }
+
+    /// The one that an address names in the place of its id; empty where it names none.
+    fn of_path(&self, path: &str) -> Option<&str> {
+        Some(match path.split('/').nth(1).unwrap_or_default() {
+            "environments" => &self.environment,
+            "machines" => &self.machine,
+            "rollouts" => &self.rollout,
+            "tasks" => &self.task,
+            "freezes" => &self.freeze,
+            "events" => &self.event,
+            "packages" => &self.package,
+            "machinepolicies" => &self.policy,
+            "lifecycles" => &self.lifecycle,
+            "projectgroups" => &self.group,
+            "build-information" => &self.build,
+            "nuget" => &self.nupkg,
+            "feeds" | "machineroles" => "",
+            _ => return None,
+        })
     }
 
     /// A text with these in the place of what they are.
@@ -109,6 +132,7 @@ impl Things {
             (&self.policy, "{policy}"),
             (&self.lifecycle, "{lifecycle}"),
             (&self.group, "{group}"),
+            (&self.build, "{build}"),
         ];
         // The longer ones first: one may begin another.
         let mut all = all.to_vec();
@@ -132,22 +156,7 @@ enum Ask {
 
 /// The table. `own` are things of the space that is asked.
 fn ask(method: &str, path: &str, other: &Things, own: &Things) -> Option<Ask> {
-    let kind = path.split('/').nth(1).unwrap_or_default();
-    let id = match kind {
-        "environments" => &other.environment,
-        "machines" => &other.machine,
-        "rollouts" => &other.rollout,
-        "tasks" => &other.task,
-        "freezes" => &other.freeze,
-        "events" => &other.event,
-        "packages" => &other.package,
-        "machinepolicies" => &other.policy,
-        "lifecycles" => &other.lifecycle,
-        "projectgroups" => &other.group,
-        "nuget" => &other.nupkg,
-        "feeds" | "machineroles" => "",
-        _ => return None,
-    };
+    let id = other.of_path(path)?;
     if path.contains('{') && path != "/nuget/{resource}" {
         let address = path
             .replace("{id}", id)
@@ -159,6 +168,9 @@ fn ask(method: &str, path: &str, other: &Things, own: &Things) -> Option<Ask> {
             "Runtime": "linux-x64", "UpgradeDeadlines": { "Checking": "00:00:45" },
         });
         return (!address.contains('{')).then_some(Ask::Path(address, body));
+    }
+    if (method, path) == ("DELETE", "/build-information/bulk") {
+        return Some(Ask::Path(format!("{path}?ids={id}"), Value::Null));
     }
     if method != "GET" {
         return bodies(method, path, other, own).map(Ask::Bodies);
@@ -179,6 +191,7 @@ fn ask(method: &str, path: &str, other: &Things, own: &Things) -> Option<Ask> {
         ),
         "/events" => format!("ids={},regarding={},regardingAny={}", other.event, other.machine, other.environment),
         "/packages" => format!("nuGetPackageId={},filter={}", other.nupkg, other.word),
+        "/build-information" => format!("packageId={},filter={}", other.nupkg, other.word),
         "/machinepolicies" | "/machinepolicies/all" => format!("ids={}", other.policy),
         "/lifecycles" | "/lifecycles/all" => format!("ids={}", other.lifecycle),
         "/projectgroups" | "/projectgroups/all" => format!("ids={}", other.group),
@@ -316,6 +329,8 @@ impl Portal {
         let address = format!("{base}/packages/raw");
         let pushed = self.text(&self.key, "POST", &address, Body::from(bytes), "multipart/form-data; boundary=B").await;
         assert_eq!(pushed.0, StatusCode::CREATED, "{}", pushed.1);
+        let build = json!({ "PackageId": nupkg, "Version": "1.0.0", "OctopusBuildInformation": { "Branch": word } });
+        let build = id(&self.made(&format!("{base}/build-information"), build).await);
         let rollout = self.made(&format!("{base}/rollouts"), json!({ "Name": word, "MachineIds": [machine] })).await;
         let wish = json!({ "Name": "Health", "Description": word, "Arguments": { "MachineIds": [machine] } });
         let task = id(&self.made(&format!("{base}/tasks"), wish).await);
@@ -335,6 +350,7 @@ impl Portal {
             policy: format!("MachinePolicies-{n}"),
             lifecycle: format!("Lifecycles-{n}"),
             group: format!("ProjectGroups-{n}"),
+            build,
         }
     }
 

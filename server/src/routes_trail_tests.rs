@@ -10,6 +10,7 @@ use super::tests::{Person, furnished, person};
 use super::*;
 use crate::auth::rules::every;
 use crate::auth::{Grant, Principal, registration_key_create, setup_link_create};
+use crate::build_information::build_information_add;
 use crate::db::api_keys::api_key_list;
 use crate::db::audit::{AuditFilter, audit_list};
 use crate::db::facts::{facts_get, facts_put};
@@ -20,7 +21,7 @@ use crate::db::users::user_by_name;
 use crate::db::version_failures::version_failure_insert;
 use crate::feed::{OverwriteMode, package_upload};
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
-use crate::model::{Answer, Audit, AuditVia, Instances, NewMachine, NewSpace, Role, TaskQueue, TaskState};
+use crate::model::{Answer, Audit, AuditVia, Build, Instances, NewMachine, NewSpace, Role, TaskQueue, TaskState};
 use crate::restored::restored_notice;
 use crate::rollout::create::{RolloutRequest, Selection, rollout_create};
 use crate::rollout::hands::{Hand, Who, machine_hold, rollout_hand};
@@ -48,6 +49,8 @@ enum Given {
     Clone,
     /// A package is in the feed.
     Package,
+    /// It is written down how a version was built.
+    Built,
     /// The rollout has upgraded its machine.
     Upgraded,
     /// The rollout is paused.
@@ -79,7 +82,7 @@ enum Given {
 }
 
 use Given::{
-    Clone as Cloned, Hold, Key, Link, Maintained, Nothing, Over, Package, Paused, Preview, Readied, Restored,
+    Built, Clone as Cloned, Hold, Key, Link, Maintained, Nothing, Over, Package, Paused, Preview, Readied, Restored,
     Scheduled, SecondSpace, Switched, Upgraded, VersionFailed, Waves,
 };
 
@@ -257,6 +260,15 @@ const CALLS: &[(&str, &str, &str, Given, Sent)] = &[
     ),
     ("POST", "/api/tasks/{id}/cancel", "/api/tasks/ServerTasks-2/cancel", Nothing, Json("")),
     ("POST", "/api/packages/raw", "/api/packages/raw", Nothing, File),
+    (
+        "POST",
+        "/api/build-information",
+        "/api/build-information",
+        Nothing,
+        Json(r#"{"PackageId": "Acme", "Version": "1.0"}"#),
+    ),
+    ("DELETE", "/api/build-information/{id}", "/api/build-information/BuildInformation-1", Built, Json("")),
+    ("DELETE", "/api/build-information/bulk", "/api/build-information/bulk?ids=BuildInformation-1", Built, Json("")),
     ("DELETE", "/api/packages/{id}", "/api/packages/packages-Acme.1.0.0", Package, Json("")),
     ("PUT", "/api/nuget", "/api/nuget", Nothing, File),
     ("POST", "/api/nuget", "/api/nuget", Nothing, File),
@@ -314,6 +326,11 @@ async fn give(app: &TestApp, given: Given) -> String {
         }
         Hold => machine_hold(app, SpaceId::DEFAULT, machine, who, None).await.unwrap(),
         Paused => drop(rollout_hand(app, SpaceId::DEFAULT, rollout, who, &Hand::Pause).await.unwrap()),
+        Built => {
+            let (package, version) = ("Acme".parse().unwrap(), "1.0".parse().unwrap());
+            let (build, mode) = (Build::default(), OverwriteMode::FailIfExists);
+            build_information_add(app, SpaceId::DEFAULT, &package, &version, &build, mode).await.unwrap();
+        }
         Package => {
             let bytes = bytes::Bytes::from(packed("Acme", "1.0.0", "x"));
             let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);

@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, RawPathParams, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
@@ -34,13 +35,31 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        // The router's limit on bodies holds here.
-        let bytes = Bytes::from_request(request, app).await;
-        let bytes = bytes.map_err(|error| ApiError::new(error.status(), "The request's body could not be read."))?;
-        let value =
-            serde_json::from_slice(&bytes).map_err(|error| bad(format!("The request's body is not JSON: {error}")))?;
-        bind(value).map(Self)
+        let bytes = whole_body(request, app).await?;
+        bind(json_of(&bytes)?).map(Self)
     }
+}
+
+/// A request's JSON body as a `T` in the same way; one that is empty says nothing.
+pub(super) struct MayBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for MayBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let bytes = whole_body(request, app).await?;
+        if bytes.is_empty() { Ok(Self(T::default())) } else { bind(json_of(&bytes)?).map(Self) }
+    }
+}
+
+/// The router's limit on bodies holds here.
+async fn whole_body(request: Request, app: &App) -> Result<Bytes, ApiError> {
+    let bytes = Bytes::from_request(request, app).await;
+    bytes.map_err(|error| ApiError::new(error.status(), "The request's body could not be read, or is too large."))
+}
+
+fn json_of(bytes: &Bytes) -> Result<Value, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| bad(format!("The request's body is not JSON: {error}")))
 }
 
 /// Reads a JSON value as a `T`, names in any case, unknown names ignored.
@@ -135,22 +154,24 @@ fn kind(value: &Value) -> &'static str {
 /// Why somebody does something: the query's `reason`, or the `Reason` of a body. Empty where neither says anything.
 pub(super) struct Because(pub String);
 
+/// A body that may say why.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Reasoned {
+    /// Why. In the query, `reason` does the same.
+    reason: Option<String>,
+}
+
 impl FromRequest<App> for Because {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        #[derive(Default, Deserialize)]
-        #[serde(rename_all = "PascalCase", default)]
-        struct Reasoned {
-            reason: Option<String>,
-        }
         let (mut parts, body) = request.into_parts();
         let query = Query::from_request_parts(&mut parts, app).await?;
         if let Some(reason) = query.text("reason") {
             return Ok(Self(reason.to_owned()));
         }
-        let bytes = Bytes::from_request(Request::from_parts(parts, body), app).await;
-        let bytes = bytes.map_err(|error| ApiError::new(error.status(), "The request's body could not be read."))?;
+        let bytes = whole_body(Request::from_parts(parts, body), app).await?;
         // Official clients send what they like along with a wish that needs no body.
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let said: Reasoned = if value.is_object() { bind(value)? } else { Reasoned::default() };
@@ -160,7 +181,12 @@ impl FromRequest<App> for Because {
 
 /// A request's query string: names in any case, an empty value is none, and a name that is there twice is a list.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Query(HashMap<String, String>);
+pub(super) struct Query {
+    values: HashMap<String, String>,
+    /// The operation that asks, whose names are compared with what is told of it.
+    #[cfg(test)]
+    operation: Option<(axum::http::Method, axum::extract::MatchedPath)>,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = ApiError;
@@ -168,7 +194,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let pairs = pairs.map_err(|error| bad(format!("The query cannot be read: {error}")))?;
-        Ok(Self::of(pairs.0))
+        let query = Self::of(pairs.0);
+        #[cfg(test)]
+        let query =
+            Self { operation: parts.extensions.get().cloned().map(|path| (parts.method.clone(), path)), ..query };
+        Ok(query)
     }
 }
 
@@ -182,12 +212,20 @@ impl Query {
             }
             joined.push_str(&value);
         }
-        Self(query)
+        Self {
+            values: query,
+            #[cfg(test)]
+            operation: None,
+        }
     }
 
     /// The value as it stands.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(&name.to_lowercase()).map(String::as_str)
+        #[cfg(test)]
+        if let Some((method, route)) = &self.operation {
+            super::schema::check::query_name(method, route.as_str(), name);
+        }
+        self.values.get(&name.to_lowercase()).map(String::as_str)
     }
 
     /// The value as a `T`.

@@ -15,6 +15,9 @@ use crate::db::environments::environment_list;
 use crate::error::ApiError;
 use crate::ids::SpaceId;
 
+/// What their lists ask for.
+pub(super) const FILTERS: [&str; 4] = ["ids", "partialName", "name", "feedType"];
+
 /// One of the three.
 #[derive(Clone, Copy, Debug)]
 enum Default {
@@ -30,7 +33,7 @@ impl Default {
             Self::Lifecycle => ("Lifecycle", "/lifecycles"),
             Self::ProjectGroup => ("ProjectGroup", "/projectgroups"),
         };
-        List { has_all: true, ..List::of(item_type, path, &["ids", "partialName", "name", "feedType"]) }
+        List { has_all: true, ..List::of(item_type, path, &FILTERS) }
     }
 
     fn id(self, space: SpaceId) -> String {

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use contract::EnvironmentName;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ use crate::rollout::care::{Cares, NewCare};
 use crate::roster::{environment_remove, environment_write, environments_sort};
 
 /// The list. On a page there are ten where nothing else is said.
-const LIST: List<'_> =
+pub(super) const LIST: List<'_> =
     List { has_all: true, take: 10, ..List::of("Environment", "/environments", &["ids", "name", "partialName"]) };
 
 /// Machines of an environment on a page where nothing else is said.
@@ -122,14 +123,20 @@ fn not_found(id: EnvironmentId) -> ApiError {
 }
 
 /// What a client says of an environment. In an update, what is left out stays as it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct EnvironmentBody {
+pub(super) struct EnvironmentBody {
+    /// What it is called. A new one needs it.
     name: Option<String>,
+    /// For people.
     description: Option<String>,
+    /// Its place among the others.
     sort_order: Option<i64>,
+    /// Whether its machines are left as they are.
     is_disabled: Option<bool>,
+    /// When its machines may be begun. An empty list is at any time.
     maintenance_windows: Option<Vec<WindowSpec>>,
+    /// Whether it is upgraded by itself when the portal brings a version for the first time.
     automatic_upgrade: Option<UpgradePolicy>,
 }
 

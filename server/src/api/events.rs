@@ -22,7 +22,7 @@ const NAMED_MAX: usize = 300;
 /// Filters of which this portal can only say that no event passes.
 const OF_NOTHING_HERE: [&str; 4] = ["projects", "projectGroups", "tenants", "tags"];
 
-const FILTERS: [&str; 24] = [
+pub(super) const FILTERS: [&str; 24] = [
     "ids",
     "user",
     "users",
@@ -238,7 +238,9 @@ fn filter(query: &Query, space: SpaceId, slice: Slice, users: &[User]) -> Result
         ["regardingAny", "environments"].map(|name| named(query, name)).into_iter().collect::<Result<Vec<_>, _>>()?,
     );
     about.retain(|ids| !ids.is_empty());
-    let until = query.number::<i64>("toAutoId")?;
+    let auto_id =
+        |name: &str| Ok::<_, ApiError>(query.number::<u64>(name)?.map(|id| i64::try_from(id).unwrap_or(i64::MAX)));
+    let until = auto_id("toAutoId")?;
     Ok(Some(AuditFilter {
         people: (!wanted.is_empty()).then_some(people),
         kinds: meant(query, "documentTypes", |word| words(AuditKind::ALL, document_type, word))?,
@@ -248,7 +250,7 @@ fn filter(query: &Query, space: SpaceId, slice: Slice, users: &[User]) -> Result
         text: query.text("partialName").or_else(|| query.text("name")).map(str::to_owned),
         from: query.moment("from")?,
         until: query.moment("to")?,
-        from_id: query.number("fromAutoId")?,
+        from_id: auto_id("fromAutoId")?,
         before: until.map(|until| until.saturating_add(1)),
         skip: slice.skip,
         take: slice.take,

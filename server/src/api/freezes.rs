@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -68,13 +69,17 @@ async fn one(
 }
 
 /// What a client says of a freeze. Without environments it is for all; without a beginning it begins now.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct FreezeBody {
+pub(super) struct FreezeBody {
+    /// When it begins, as RFC 3339; now where nothing is said.
     from: Option<String>,
+    /// When it ends, as RFC 3339.
     until: String,
+    /// Why.
     #[serde(default)]
     reason: String,
+    /// For which environments; for all where nothing is said.
     environment_ids: Option<Vec<EnvironmentId>>,
 }
 

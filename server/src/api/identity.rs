@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::bind;
+use super::bind::MayBody;
 use crate::app::App;
 use crate::auth::ApiUser;
 use crate::error::{ApiError, sentence};
@@ -60,25 +61,19 @@ async fn act(State(app): State<App>, user: ApiUser, wish: Wish) -> Result<Json<V
     Ok(Json(resource(&app, &user.0.role).await?))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", default)]
-struct CutOff {
+pub(super) struct CutOff {
+    /// How many machines at most do not follow, and are cut off.
     machines_cut_off: usize,
 }
 
-fn cut_off(bytes: &bytes::Bytes) -> Result<usize, ApiError> {
-    let body = if bytes.is_empty() { json!({}) } else { serde_json::from_slice(bytes).map_err(super::bad)? };
-    bind::<CutOff>(body).map(|body| body.machines_cut_off)
+async fn switch(app: State<App>, user: ApiUser, MayBody(body): MayBody<CutOff>) -> Result<Json<Value>, ApiError> {
+    act(app, user, Wish::Switch { cut_off: body.machines_cut_off }).await
 }
 
-async fn switch(app: State<App>, user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
-    let cut_off = cut_off(&bytes)?;
-    act(app, user, Wish::Switch { cut_off }).await
-}
-
-async fn forget(app: State<App>, user: ApiUser, bytes: bytes::Bytes) -> Result<Json<Value>, ApiError> {
-    let cut_off = cut_off(&bytes)?;
-    act(app, user, Wish::Forget { cut_off }).await
+async fn forget(app: State<App>, user: ApiUser, MayBody(body): MayBody<CutOff>) -> Result<Json<Value>, ApiError> {
+    act(app, user, Wish::Forget { cut_off: body.machines_cut_off }).await
 }
 
 impl From<RotationError> for ApiError {

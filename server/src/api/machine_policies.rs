@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +22,8 @@ use crate::policy::{Knob, MachinePolicy, machine_policy_save};
 
 const NAME: &str = "Default Machine Policy";
 
-const LIST: List<'_> = List { has_all: true, ..List::of("MachinePolicy", "/machinepolicies", &["ids", "partialName"]) };
+pub(super) const LIST: List<'_> =
+    List { has_all: true, ..List::of("MachinePolicy", "/machinepolicies", &["ids", "partialName"]) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -140,34 +142,36 @@ async fn one(
     Ok(Json(resource(&app, space)))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct HealthBody {
+pub(super) struct HealthBody {
+    /// A time span: `00:01:30`.
     health_check_interval: Option<String>,
+    /// Cron lines are not built.
     health_check_cron: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct ConnectivityBody {
+pub(super) struct ConnectivityBody {
     machine_connectivity_behavior: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct CleanupBody {
+pub(super) struct CleanupBody {
     delete_machines_behavior: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct UpdateBody {
+pub(super) struct UpdateBody {
     tentacle_update_behavior: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct DeadlinesBody {
+pub(super) struct DeadlinesBody {
     checking: Option<String>,
     uploading: Option<String>,
     installing: Option<String>,
@@ -179,14 +183,20 @@ struct DeadlinesBody {
 }
 
 /// What a client says of the policy. What is left out stays as it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct PolicyBody {
+pub(super) struct PolicyBody {
+    /// It keeps its name.
     name: Option<String>,
+    /// How often machines are asked.
     machine_health_check_policy: Option<HealthBody>,
+    /// `ExpectedToBeOnline` is the one there is.
     machine_connectivity_policy: Option<ConnectivityBody>,
+    /// `DoNotDelete` is the one there is.
     machine_cleanup_policy: Option<CleanupBody>,
+    /// `NeverUpdate` is the one there is: see `AutomaticUpgrade` of an environment.
     machine_update_policy: Option<UpdateBody>,
+    /// How long each step of an upgrade may take.
     upgrade_deadlines: Option<DeadlinesBody>,
 }
 

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use contract::Thumbprint;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -166,33 +167,46 @@ async fn one(
 }
 
 /// Where a machine is, as a client says it.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct EndpointBody {
+pub(super) struct EndpointBody {
+    /// `TentaclePassive` is the one there is.
     communication_style: Option<String>,
+    /// Where its Tentacle listens: `https://web-7.example.com:10933/`.
     uri: Option<String>,
+    /// The SHA-256 thumbprint of its Tentacle's certificate.
     thumbprint: Option<String>,
+    /// Whether it is to be upgraded.
     tentacle_version_details: Option<VersionDetailsBody>,
 }
 
 /// What a client may change of a machine's version: whether it is to be upgraded.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct VersionDetailsBody {
+pub(super) struct VersionDetailsBody {
+    /// `true` holds it without an end, `false` lets it go.
     upgrade_locked: Option<bool>,
 }
 
 /// What a client says of a machine. In an update, what is left out stays as it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct MachineBody {
+pub(super) struct MachineBody {
+    /// What it is called. A new one needs it.
     name: Option<String>,
+    /// Its environments: one at least.
     environment_ids: Option<Vec<EnvironmentId>>,
+    /// What it is for, in words of your own.
     roles: Option<Vec<String>>,
+    /// Where it is.
     endpoint: Option<EndpointBody>,
+    /// The elder place of `Endpoint.Uri`.
     uri: Option<String>,
+    /// The elder place of `Endpoint.Thumbprint`.
     thumbprint: Option<String>,
+    /// Whether it is left as it is.
     is_disabled: Option<bool>,
+    /// `MachinePolicies-1` is the one there is.
     machine_policy_id: Option<String>,
 }
 

@@ -5,7 +5,9 @@
 //! `/api/{Spaces-1}` and below `/api/spaces/{id or slug}`; links always name the second.
 
 mod bind;
+mod build_information;
 mod defaults;
+mod docs;
 mod environments;
 mod etag;
 mod events;
@@ -24,6 +26,7 @@ mod page;
 mod registration;
 mod restoration;
 mod rollouts;
+pub(crate) mod schema;
 mod spaces;
 mod system;
 mod task_details;
@@ -54,6 +57,7 @@ pub fn router() -> Router<App> {
         .merge(restoration::routes())
         .merge(identity::routes())
         .merge(openapi::routes())
+        .merge(docs::routes())
         .merge(of_a_space())
         .nest("/{space}", of_a_space())
         .nest("/spaces/{space}", of_a_space())
@@ -67,6 +71,7 @@ fn of_a_space() -> Router<App> {
         .merge(defaults::routes())
         .merge(tasks::routes())
         .merge(packages::routes())
+        .merge(build_information::routes())
         .merge(rollouts::routes())
         .merge(freezes::routes())
         .merge(events::routes())

@@ -7,14 +7,17 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::bind::{Asked, Id, Query, Space};
+use super::bind::{Asked, Id, MayBody, Query, Space};
+use super::build_information::Builds;
 use super::page::{List, Page};
 use crate::app::App;
 use crate::auth::ApiUser;
+use crate::db::DbError;
 use crate::db::packages::package_list;
 use crate::error::ApiError;
 use crate::feed::{OverwriteMode, UploadError, Uploaded, package_exists, package_remove, package_upload};
@@ -35,7 +38,8 @@ const FIELDS_MAX: usize = 10;
 const BULK_MAX: usize = 1000;
 
 /// The list.
-const LIST: List<'_> = List::of("Package", "/packages", &["nuGetPackageId", "filter", "latest", "includeNotes"]);
+pub(super) const LIST: List<'_> =
+    List::of("Package", "/packages", &["nuGetPackageId", "filter", "latest", "includeNotes"]);
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -48,7 +52,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/packages/{id}/raw", get(raw))
 }
 
-fn resource(package: &Package) -> Value {
+fn resource(package: &Package, builds: &Builds) -> Value {
     let new = &package.package;
     let link = format!("{}/packages/{}", super::base(new.space), package.wire_id());
     json!({
@@ -67,13 +71,22 @@ fn resource(package: &Package) -> Value {
         "Published": package.uploaded_at.rfc3339(),
         "PackageSizeBytes": new.size,
         "Hash": new.sha256.to_string(),
-        "PackageVersionBuildInformation": null,
+        "PackageVersionBuildInformation": builds.of(package),
         "Links": { "Self": link, "Raw": format!("{link}/raw") },
     })
 }
 
+/// One package, with how it was built.
+async fn whole(app: &App, package: &Package) -> Result<Value, DbError> {
+    let builds = Builds::of_package(&mut *app.db.read().await?, package).await?;
+    Ok(resource(package, &builds))
+}
+
 async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, ApiError> {
-    let mut packages = package_list(&mut *app.db.read().await?, space).await?;
+    let mut conn = app.db.read().await?;
+    let mut packages = package_list(&mut conn, space).await?;
+    let builds = Builds::of_space(&mut conn, space).await?;
+    drop(conn);
     let wanted = |name: &str| query.text(name).map(str::to_lowercase);
     if let Some(id) = wanted("nuGetPackageId") {
         packages.retain(|package| package.package.package_id.key() == id);
@@ -88,7 +101,8 @@ async fn list(Asked { app, space, query }: Asked) -> Result<Json<Page<Value>>, A
         };
         packages = packages.iter().filter(|package| newest(package)).cloned().collect();
     }
-    Ok(Json(LIST.cut(&super::base(space), packages.iter().map(resource).collect(), &query)?))
+    let items = packages.iter().map(|package| resource(package, &builds)).collect();
+    Ok(Json(LIST.cut(&super::base(space), items, &query)?))
 }
 
 /// The package of that id on the wire. Ids and versions may both hold dots and digits, so the id is looked up, not cut.
@@ -104,7 +118,7 @@ async fn one(
     Space(space): Space,
     Id(id): Id<String>,
 ) -> Result<Json<Value>, ApiError> {
-    Ok(Json(resource(&find(&app, space, &id).await?)))
+    Ok(Json(whole(&app, &find(&app, space, &id).await?).await?))
 }
 
 async fn raw(
@@ -141,19 +155,21 @@ async fn remove(
     Ok(Json(json!({})))
 }
 
+/// A body that names packages.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Named {
+    /// Their ids, such as `packages-Acme.Web.1.0.0`.
+    ids: Vec<String>,
+}
+
 /// Deletes what the query's `ids` or the body's `Ids` name: all of them or, where one is not there, none.
-async fn remove_bulk(Asked { app, space, query }: Asked, body: axum::body::Bytes) -> Result<Json<Value>, ApiError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Named {
-        ids: Vec<String>,
-    }
+async fn remove_bulk(
+    Asked { app, space, query }: Asked,
+    MayBody(body): MayBody<Named>,
+) -> Result<Json<Value>, ApiError> {
     let mut ids: Vec<String> = query.list("ids")?;
-    if !body.is_empty() {
-        let said =
-            serde_json::from_slice(&body).map_err(|error| super::bad(format!("the body is not JSON: {error}")))?;
-        ids.extend(super::bind::bind::<Named>(said)?.ids);
-    }
+    ids.extend(body.ids);
     if ids.is_empty() || ids.len() > BULK_MAX {
         let how = format!("Name the packages in ?ids=… or in Ids of the body: 1 to {BULK_MAX} of them.");
         return Err(ApiError::bad_request(how));
@@ -210,7 +226,7 @@ async fn push(
         Uploaded::Created => StatusCode::CREATED,
         Uploaded::Existing | Uploaded::Repaired => StatusCode::OK,
     };
-    Ok((status, Json(resource(&package))))
+    Ok((status, Json(whole(&app, &package).await?)))
 }
 
 /// Receives the file of the form. The form is read to its end, so that the connection can be used again.
@@ -229,7 +245,7 @@ fn cut_off(error: axum::extract::multipart::MultipartError) -> ApiError {
     super::bad(format!("The upload could not be read: {error}"))
 }
 
-fn overwrite_mode(query: &Query) -> Result<OverwriteMode, ApiError> {
+pub(super) fn overwrite_mode(query: &Query) -> Result<OverwriteMode, ApiError> {
     match query.text("overwriteMode") {
         Some(word) => OverwriteMode::from_word(word).ok_or_else(|| {
             ApiError::bad_request(

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use contract::Thumbprint;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -36,11 +37,14 @@ async fn allowed(State(app): State<App>, Bearer { key, .. }: Bearer) -> Result<J
     })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct ApplicantBody {
+pub(super) struct ApplicantBody {
+    /// What the machine is called.
     name: String,
+    /// Where its Tentacle listens.
     uri: String,
+    /// The SHA-256 thumbprint of its Tentacle's certificate.
     thumbprint: String,
 }
 

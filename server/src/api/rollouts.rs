@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use contract::Version;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bind::{Asked, Because, Body, Id, Query, Space, bind};
+use super::bind::{Asked, Because, Body, Id, MayBody, Query, Space};
 use super::foreseen::foreseen;
 use super::page::{List, Page, Slice};
 use super::tasks::description;
@@ -39,7 +39,7 @@ use crate::rollout::strategy::{Amount, Strategy};
 use crate::rollout::undo::{Undo, rollout_undo};
 use crate::sequel::{may_have_sequel, sequel, tally};
 
-const FILTERS: [&str; 7] = ["ids", "states", "active", "machine", "environment", "targetVersion", "undoOf"];
+pub(super) const FILTERS: [&str; 7] = ["ids", "states", "active", "machine", "environment", "targetVersion", "undoOf"];
 
 /// The list. On a page there are at most a hundred, because each carries all its machines.
 const LIST: List<'_> = List { take_max: 100, ..List::of("Rollout", "/rollouts", &FILTERS) };
@@ -229,18 +229,28 @@ async fn one(
     Ok(Json(whole(&app, space, id).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct RolloutBody {
+pub(super) struct RolloutBody {
+    /// Another word for `Description`.
     name: Option<String>,
+    /// What its task is called.
     description: Option<String>,
+    /// The version to bring them to; the bundled one where nothing is said.
     target_version: Option<String>,
+    /// The machines of these environments. Not with `MachineIds`.
     environment_ids: Option<Vec<EnvironmentId>>,
+    /// These machines.
     machine_ids: Option<Vec<MachineId>>,
+    /// Of them, only those with one of these roles.
     roles: Option<Vec<String>>,
+    /// Machines in flight at once, as soon as one is proven.
     max_in_flight: Option<Amount>,
+    /// Failures that stop it.
     failure_budget: Option<Amount>,
+    /// How it goes about its machines.
     strategy: Option<Strategy>,
+    /// When it begins, as RFC 3339; now where nothing is said.
     start_at: Option<String>,
 }
 
@@ -299,20 +309,27 @@ async fn preview(
     Ok(Json(foreseen(&preview)))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", default)]
-struct HandBody {
+pub(super) struct HandBody {
+    /// Why.
     reason: String,
+    /// The machine to leave out.
     machine_id: Option<MachineId>,
+    /// The machines to try again; all that failed where nothing is said.
     machine_ids: Vec<MachineId>,
+    /// The wave to let begin, counted from 1.
     wave: Option<usize>,
+    /// The platform for which the version may go on: `linux-x64`.
     runtime: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", default)]
-struct HoldBody {
+pub(super) struct HoldBody {
+    /// Why. It is needed.
     reason: String,
+    /// When it ends, as RFC 3339; never where nothing is said.
     until: Option<String>,
 }
 
@@ -406,10 +423,8 @@ async fn undo(
     ApiUser(user): ApiUser,
     Space(space): Space,
     Id(id): Id<RolloutId>,
-    bytes: Bytes,
+    MayBody(body): MayBody<HandBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let body = if bytes.is_empty() { json!({}) } else { serde_json::from_slice(&bytes).map_err(super::bad)? };
-    let body: HandBody = bind(body)?;
     let who = Who { name: &user.username, why: &body.reason };
     let (status, undo) = match rollout_undo(&app, space, id, who).await? {
         Undo::Made(undo) => (StatusCode::CREATED, undo),
@@ -420,10 +435,11 @@ async fn undo(
 
 /// The handler of `POST /rollouts/{id}/<word>`. A body is not needed where nothing has to be said.
 fn act(make: impl Fn(&HandBody) -> Result<Hand, ApiError> + Clone + Send + Sync + 'static) -> MethodRouter<App> {
-    post(async move |State(app): State<App>, user: ApiUser, space: Space, id: Id<RolloutId>, bytes: Bytes| {
-        let body = if bytes.is_empty() { json!({}) } else { serde_json::from_slice(&bytes).map_err(super::bad)? };
-        hand(app, user, (space, id), bind(body)?, make).await
-    })
+    post(
+        async move |State(app): State<App>, user: ApiUser, space: Space, id: Id<RolloutId>, body: MayBody<HandBody>| {
+            hand(app, user, (space, id), body.0, make).await
+        },
+    )
 }
 
 fn wanted<T>(value: Option<T>, name: &str) -> Result<T, ApiError> {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -73,7 +74,8 @@ const GLOBAL_LINKS: [(&str, &str); 7] = [
 ];
 
 /// The list.
-const LIST: List<'_> = List { has_all: true, ..List::of("Space", "/spaces", &["ids", "name", "partialName"]) };
+pub(super) const LIST: List<'_> =
+    List { has_all: true, ..List::of("Space", "/spaces", &["ids", "name", "partialName"]) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -155,13 +157,18 @@ async fn one(State(app): State<App>, _user: ApiUser, Space(id): Space) -> Result
 
 /// What a client says of a space. In an update, what is left out stays as it is. Who manages it is not asked: every
 /// administrator does.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct SpaceBody {
+pub(super) struct SpaceBody {
+    /// What it is called; needed where it is made.
     name: Option<String>,
+    /// Its name in addresses; made of the name where it is left out.
     slug: Option<String>,
+    /// For people.
     description: Option<String>,
+    /// Cannot be changed.
     is_default: Option<bool>,
+    /// No task of it begins while this holds.
     task_queue_stopped: Option<bool>,
 }
 

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -46,9 +47,10 @@ async fn maintenance(State(app): State<App>, _user: ApiUser) -> Result<Json<Valu
     Ok(Json(maintenance_resource(is_in_maintenance(&mut *app.db.read().await?).await?)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct MaintenanceBody {
+pub(super) struct MaintenanceBody {
+    /// Whether administrators alone change anything.
     is_in_maintenance_mode: bool,
 }
 

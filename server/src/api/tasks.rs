@@ -8,6 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use contract::Version;
 use futures_util::stream::try_unfold;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ use crate::tasks::{
 /// Longest description of a task, in characters. A longer one is refused.
 const DESCRIPTION_MAX: usize = 1000;
 
-const FILTERS: [&str; 17] = [
+pub(super) const FILTERS: [&str; 17] = [
     "ids",
     "name",
     "states",
@@ -253,28 +254,48 @@ async fn cancel(
     Ok(Json(whole_resource(&mut conn, &task).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct TaskBody {
+pub(super) struct TaskBody {
+    /// `Upgrade`, `Health` or `Deploy`.
     name: String,
+    /// What the task is called; a sentence of the portal's where nothing is said.
     description: Option<String>,
+    /// For whom, and with what.
+    #[schemars(with = "Option<Arguments>")]
     arguments: Option<Value>,
 }
 
-#[derive(Default, Deserialize)]
+/// What the arguments of a task may be: the second of a `Deploy`, the first of the others.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it tells how arguments are written; which they are is known by the task's name alone")]
+enum Arguments {
+    Selection(SelectionArguments),
+    Deploy(DeployArguments),
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct SelectionArguments {
+pub(super) struct SelectionArguments {
+    /// The machines of this environment.
     environment_id: Option<EnvironmentId>,
+    /// These machines.
     machine_ids: Option<Vec<MachineId>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct DeployArguments {
+pub(super) struct DeployArguments {
+    /// The package.
     package_id: String,
+    /// Its version; the newest where nothing is said.
     version: Option<String>,
+    /// Where.
     environment_id: EnvironmentId,
+    /// Of its machines, only those with one of these roles.
     roles: Option<Vec<String>>,
+    /// What its scripts find in their environment.
     variables: Option<std::collections::BTreeMap<String, String>>,
 }
 

@@ -14,7 +14,6 @@ const ROOTS: &[(&str, &str)] = &[
     ("actiontemplates", "Step templates are not built."),
     ("artifacts", "Artifacts of deployments are not built."),
     ("authentication", "Other ways to log in than a password or an API key are not built."),
-    ("build-information", "Build information is not built."),
     (
         "certificates",
         "Certificates of projects are not built. The portal's own is at \

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,7 +27,7 @@ use crate::people::{api_key_add, api_key_end, user_add, user_change};
 /// Longest purpose of a key, in characters. A longer one is refused.
 const PURPOSE_MAX: usize = 200;
 
-const LIST: List<'_> = List { has_all: true, ..List::of("User", "/users", &["ids", "filter"]) };
+pub(super) const LIST: List<'_> = List { has_all: true, ..List::of("User", "/users", &["ids", "filter"]) };
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -99,14 +100,20 @@ async fn one(State(app): State<App>, ApiUser(who): ApiUser, Id(id): Id<UserId>) 
 }
 
 /// What a client says of a user. In an update, what is left out stays as it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct UserBody {
+pub(super) struct UserBody {
+    /// The name to log in with. It stays.
     username: Option<String>,
+    /// `viewer`, `operator` or `administrator`.
     role: Option<String>,
+    /// Where an operator may act; everywhere where nothing is said.
     environment_ids: Option<Vec<EnvironmentId>>,
+    /// Whether they come in.
     is_active: Option<bool>,
+    /// Service accounts are not built.
     is_service: Option<bool>,
+    /// Refused: they choose it themselves, at the `SetupLink`.
     password: Option<String>,
 }
 
@@ -224,11 +231,14 @@ async fn key(
 }
 
 /// What a client says of a new key.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct KeyBody {
+pub(super) struct KeyBody {
+    /// What the key is for.
     purpose: Option<String>,
+    /// `full` or `register`.
     scope: Option<String>,
+    /// When it works no more, as RFC 3339; never where nothing is said.
     expires: Option<String>,
 }
 

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod briefs;
+pub mod build_information;
 pub mod environments;
 pub mod facts;
 pub mod health_changes;

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod brief;
+pub mod build_information;
 pub mod environment;
 pub mod fact;
 pub mod instances;
@@ -16,6 +17,7 @@ pub mod user;
 
 pub use audit::{Audit, AuditCategory, AuditEntry, AuditKind, AuditVia, Changes, Whence};
 pub use brief::Brief;
+pub use build_information::{Build, BuildInformation, Commit};
 pub use environment::{Environment, NewEnvironment};
 pub use fact::{Contact, Facts, Health, InstalledVersion, Report, RunningWork, VersionState};
 pub use instances::{Answer, Instances};

@@ -1,6 +1,7 @@
 //! What becomes of machines that are not there when their turn comes: those that cannot be reached, and those that join
 //! the rollout's environments while it is under way. Pure.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest time that can be waited for a machine, in hours: a year.
@@ -11,7 +12,7 @@ pub const WAIT_HOURS_MAX: u32 = 365 * 24;
 const WAIT_HOURS_DEFAULT: u32 = 7 * 24;
 
 /// What becomes of a machine that cannot be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Offline {
     /// It is waited for, so many hours from when it was found offline, and upgraded when it reappears.
     WaitHours(u32),
@@ -26,7 +27,7 @@ impl Default for Offline {
 }
 
 /// What becomes of a machine that comes into the rollout's environments while that is under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum LateArrivals {
     /// It joins the last wave, and goes through the same gates: nothing is tried on it that was not proven before, and no
     /// outdated machine is left behind unseen.

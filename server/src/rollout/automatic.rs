@@ -5,6 +5,7 @@
 //! makes the rollouts, so no restart and no kill makes them again. A rollout that its brake stops stays stopped.
 
 use contract::Version;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::create::{RolloutError, RolloutRequest, Selection, rollout_tell, rollout_write};
@@ -20,7 +21,7 @@ use crate::restored::restored_open;
 pub const WHO: &str = "the automatic policy";
 
 /// What an environment says of upgrades that nobody asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UpgradePolicy {
     /// There are none.
     #[default]

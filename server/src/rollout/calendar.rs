@@ -12,6 +12,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::Zoned;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -43,7 +44,7 @@ const FIELDS: [(&str, &str); 5] = [
 ];
 
 /// A maintenance window as people write it and as it stands on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct WindowSpec {
     /// When it opens: minute, hour, day of the month, month, day of the week.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::absent::{LateArrivals, Offline, WAIT_HOURS_MAX};
@@ -88,6 +89,19 @@ impl std::str::FromStr for Amount {
     }
 }
 
+impl JsonSchema for Amount {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of machines, or a share of them: 3 or \"10%\".",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }],
+        })
+    }
+}
+
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -126,7 +140,7 @@ impl<'de> Deserialize<'de> for Amount {
 }
 
 /// Which machines a wave takes, of those that no wave before it took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Members {
     /// The next so many; a share is one of all machines of the rollout.
     Next(Amount),
@@ -139,7 +153,7 @@ pub enum Members {
 }
 
 /// What must happen before a wave begins, besides that the one before it is done and has soaked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Approval {
     /// Nothing.
     #[default]
@@ -164,7 +178,7 @@ impl Approval {
 }
 
 /// A part of a rollout that must do well before the next one begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Wave {
     /// What it is called; empty for a name made of its members.
@@ -205,7 +219,7 @@ impl Wave {
 }
 
 /// How a rollout goes about its machines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Strategy {
     /// The waves in their order. Machines that no wave takes are a last wave of their own.

@@ -31,7 +31,7 @@ pub enum RotationError {
     /// The identities refused.
     #[error(transparent)]
     Identities(#[from] IdentitiesError),
-    /// Machines would be cut off, and it was not said how many.
+    /// More machines would be cut off than was said.
     #[error(
         "{cut_off} machine(s) would be cut off: they have not taken the new identity. Wait for them, or say that number"
     )]
@@ -125,12 +125,12 @@ pub enum Wish {
     Abandon,
     /// Use it from now on. So many machines may be left behind.
     Switch {
-        /// How many.
+        /// At most how many.
         cut_off: usize,
     },
     /// Give the former one up. So many machines may be cut off.
     Forget {
-        /// How many.
+        /// At most how many.
         cut_off: usize,
     },
 }
@@ -138,12 +138,17 @@ pub enum Wish {
 /// Does what a person wishes, writes down who it was, and wakes the loop.
 pub async fn rotate(app: &App, wish: Wish) -> Result<(), RotationError> {
     let mut tx = app.db.write().await?;
-    if let Wish::Switch { cut_off } | Wish::Forget { cut_off } = wish {
-        let behind = progress(app, &mut tx).await?.behind.len();
-        if behind != cut_off {
-            return Err(RotationError::CutsOff { cut_off: behind });
+    let left = match wish {
+        Wish::Ready | Wish::Abandon => 0,
+        Wish::Switch { cut_off } | Wish::Forget { cut_off } => {
+            let behind = progress(app, &mut tx).await?.behind.len();
+            // Some of them may have followed while the number was typed.
+            if behind > cut_off {
+                return Err(RotationError::CutsOff { cut_off: behind });
+            }
+            behind
         }
-    }
+    };
     let before = app.identities.set();
     let identities = std::sync::Arc::clone(&app.identities);
     // Files are renamed while nobody else may write: the trail and they agree but for a kill between the two.
@@ -158,12 +163,7 @@ pub async fn rotate(app: &App, wish: Wish) -> Result<(), RotationError> {
     let done = done.await.map_err(|_| IdentitiesError::Untimely("the identity could not be changed; try again"))?;
     let (what, line) = done?;
     let after = app.identities.set();
-    let left = match wish {
-        Wish::Switch { cut_off } | Wish::Forget { cut_off } if cut_off > 0 => {
-            format!(", with {cut_off} machines behind")
-        }
-        _ => String::new(),
-    };
+    let left = if left > 0 { format!(", with {left} machines behind") } else { String::new() };
     let deed =
         Deed::new(AuditKind::Setting, AuditCategory::Modified, format!("{what}Identity"), format!("{line}{left}"));
     let deed = deed.changed(state(&before), state(&after));

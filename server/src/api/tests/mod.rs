@@ -1,5 +1,6 @@
 //! The REST API through the whole router: shapes, prefixes, paging, errors and what each call leaves behind.
 
+mod build_information;
 mod events;
 mod hands;
 mod hours;
@@ -11,6 +12,7 @@ mod registration;
 mod resources;
 mod rollouts;
 mod spaces;
+mod sweep;
 mod tasks;
 mod users;
 mod wire;
@@ -44,6 +46,8 @@ struct Client {
     app: TestApp,
     tentacles: FakeTentacles,
     key: String,
+    /// Made once: some tests ask thousands of times.
+    router: axum::Router,
 }
 
 impl Client {
@@ -61,11 +65,12 @@ impl Client {
             inner.bundle = [bundled].into_iter().collect();
         });
         let key = app.api_key(Scope::Full).await;
-        Self { app, tentacles, key }
+        let router = routes::router(app.app.clone());
+        Self { app, tentacles, key, router }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {
-        routes::router(self.app.app.clone()).oneshot(request).await.unwrap()
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     async fn call_with(&self, key: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {

@@ -126,7 +126,6 @@ async fn what_is_not_built_says_so_and_what_is_nothing_is_not_found() {
         ("POST", "/api/Spaces-1/releases/create/v1"),
         ("GET", "/api/deployments?ids=Deployments-1"),
         ("GET", "/api/tenants/all"),
-        ("POST", "/api/build-information"),
         ("POST", "/api/tasks/ServerTasks-1/prioritize"),
         ("DELETE", "/api/users/Users-1"),
         ("GET", "/api/packages/Acme/1.0.0/delta-signature"),

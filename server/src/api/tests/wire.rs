@@ -65,7 +65,7 @@ async fn of_two_who_send_the_same_tag_one_changes_it() {
     let path = "/api/environments/Environments-1";
     let tag = client.tag(path).await;
     // One router, as the portal has it.
-    let router = routes::router(client.app.app.clone());
+    let router = client.router.clone();
     let put = async |text: &str| {
         let request = Request::put(path).header("X-Octopus-ApiKey", &client.key).header("if-match", &tag);
         let request = request.body(Body::from(json!({"Description": text}).to_string())).unwrap();
@@ -101,7 +101,7 @@ async fn a_request_with_a_key_is_done_once() {
     // Another person's keys are other keys.
     client.create("/api/users", json!({"Username": "ann", "Role": "administrator"})).await;
     let key = super::users::key_of(&client, "ann").await;
-    let hers = Client { key, app: client.app, tentacles: client.tentacles };
+    let hers = Client { key, ..client };
     let request = ("idempotency-key", "k1");
     let (_, status) = hers.with_header(request, "POST", "/api/environments", Some(json!({"Name": "B"}))).await;
     assert_eq!(status, StatusCode::CREATED);

@@ -21,6 +21,9 @@ use crate::restored::restored_notice;
 use crate::rollout::hands::WHY_MAX;
 use crate::tentacle::CallError;
 
+/// Highest generation that a machine is believed. No portal issues as many; one that went above could count no further.
+const GENERATION_MAX: u64 = 1 << 62;
+
 /// Longest last words that are kept, in bytes. The rest is cut off at the front: the end says why it died.
 const LAST_WORDS_MAX: usize = 16 * 1024;
 
@@ -149,7 +152,7 @@ fn report(former: Option<&Report>, at: Timestamp, status: Status) -> Report {
                 since: Timestamp(work.since),
             })
             .collect(),
-        generation: status.generation,
+        generation: status.generation.min(GENERATION_MAX),
         problems: status.problems,
     }
 }
@@ -201,6 +204,13 @@ mod tests {
         assert_eq!(third.report.as_ref().unwrap().at, Timestamp(11));
         assert_eq!(third.contact, Contact::Silent { reason: "no route".into() });
         assert_eq!((third.tried_at, third.contact_since), (Timestamp(30), Timestamp(20)));
+    }
+
+    #[test]
+    fn a_machine_that_names_no_real_generation_leaves_room_to_count() {
+        let told = Status { generation: u64::MAX, ..status("a") };
+        let facts = facts_after(None, Timestamp(10), Timestamp(11), Ok(told));
+        assert!(facts.report.unwrap().generation.checked_add(1 << 32).is_some());
     }
 
     #[test]

@@ -84,10 +84,10 @@ pub fn is_half_done(data_dir: &Path) -> Result<bool, BackupError> {
     Ok(folder.is_dir() && data_dir.join(plan_read(&folder)?.before).exists())
 }
 
-/// Takes back a backup that waits, if nothing of it is in its place.
+/// Takes away the folder that waits, with what is in it: none of it is in its place, or all.
 pub fn discard(data_dir: &Path) -> Result<(), BackupError> {
     let folder = pending(data_dir);
-    // By another name first: half a folder must not wait.
+    // By another name first: half a folder must not wait. The next start removes what is left under that name.
     let gone = tempfile::Builder::new().prefix(super::STAGING).tempdir_in(data_dir);
     let gone = gone.map_err(disk("make a folder in", data_dir))?;
     fs::rename(&folder, gone.path().join(PENDING)).map_err(disk("rename", &folder))?;
@@ -125,7 +125,7 @@ pub fn place(data_dir: &Path) -> Result<Option<Placed>, BackupError> {
     for path in [&before, &folder, &data_dir.to_owned()] {
         sync(path)?;
     }
-    fs::remove_dir_all(&folder).map_err(disk("remove", &folder))?;
+    discard(data_dir)?;
     // Where nothing was there, there is nothing to keep.
     let _ = fs::remove_dir(&before);
     sync(data_dir)?;

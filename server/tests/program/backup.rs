@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::{Portal, answer, folder, output, program, text};
 
 /// A portal that runs on a folder of its own, with two packages.
-async fn running() -> (TempDir, Portal) {
+pub async fn running() -> (TempDir, Portal) {
     let data = folder();
     let portal = Portal::start(data.path(), &["--listen", "127.0.0.1:0"]);
     let db = Db::open(&data.path().join("octopus.db")).await.unwrap();
@@ -45,7 +45,7 @@ async fn running() -> (TempDir, Portal) {
     (data, portal)
 }
 
-fn backup(data: &Path, file: &Path, more: &[&str]) -> Output {
+pub fn backup(data: &Path, file: &Path, more: &[&str]) -> Output {
     output(program(&[&["backup", file.to_str().unwrap()], more].concat(), data))
 }
 
@@ -53,7 +53,7 @@ fn restore(data: &Path, file: &Path, more: &[&str]) -> Output {
     output(program(&[&["restore", file.to_str().unwrap()], more].concat(), data))
 }
 
-fn done(output: &Output) -> String {
+pub fn done(output: &Output) -> String {
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
@@ -64,7 +64,7 @@ fn refused(output: &Output) -> String {
 }
 
 /// Everything in a folder that is no database, with its bytes; of databases the names.
-fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
@@ -78,7 +78,7 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-async fn keys(data: &Path) -> usize {
+pub async fn keys(data: &Path) -> usize {
     let db = Db::open(&data.join("octopus.db")).await.unwrap();
     let mut conn = db.read().await.unwrap();
     let admin = user_by_name(&mut conn, "admin").await.unwrap().unwrap();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod backup;
+mod faults;
 mod identity;
 
 use std::fs;

@@ -1,7 +1,8 @@
 // Shows a question over the page that asks it, and moves in the picture of a rollout by the arrow keys. Without it a question
-// is a page of its own.
+// is a page of its own. It writes times as live.js does, which every page runs before it.
 (() => {
   "use strict";
+  const { octopus } = globalThis;
   let opener = null;
 
   const show = (question) => {
@@ -55,21 +56,14 @@
     ask(url.href);
   });
 
-  const span = (seconds) => {
-    if (seconds < 60) return `${seconds} s`;
-    if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-    if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
-    return `${Math.floor(seconds / 86400)} d`;
-  };
-  const skew = Number(document.body.dataset.now) - Date.now();
   // What a cell says of itself, with how long it has stood so.
   const tell = (event) => {
     const cell = event.target.closest?.(".cell");
     if (!cell) return;
-    const now = Math.floor((Date.now() + skew) / 1000);
-    const parts = [`for ${span(Math.max(0, now - Number(cell.dataset.since)))}`];
+    const now = Math.floor(octopus.now() / 1000);
+    const parts = [`for ${octopus.span(Math.max(0, now - Number(cell.dataset.since)))}`];
     const left = Number(cell.dataset.until) - now;
-    if (cell.dataset.until) parts.push(left > 0 ? `${span(left)} left` : "overdue");
+    if (cell.dataset.until) parts.push(left > 0 ? `${octopus.span(left)} left` : "overdue");
     cell.dataset.tip = `${cell.getAttribute("aria-label")} (${parts.join(", ")})`;
   };
   // The next cell in the order, or the nearest one in the row above or below.

@@ -19,6 +19,8 @@
     if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
     return `${Math.floor(seconds / 86400)} d`;
   };
+  // For the scripts that run after this one.
+  globalThis.octopus = { span, now: () => Date.now() + skew };
   const words = (time) => {
     const seconds = Math.trunc((Date.now() + skew - Date.parse(time.dateTime)) / 1000);
     if (time.dataset.ago === "for") return span(Math.max(0, seconds));

@@ -58,6 +58,11 @@ fn machines(number: usize) -> String {
     words::count(number, "machine")
 }
 
+/// `1 machine waits`, `2 machines wait`.
+fn wait(number: usize) -> String {
+    format!("{} wait{}", machines(number), if number == 1 { "s" } else { "" })
+}
+
 fn question(rollout: &Rollout, hand: &Hand) -> Question {
     let waiting = rollout.count(|kind| kind == PhaseKind::Waiting);
     let cap = rollout.max_in_flight;
@@ -110,9 +115,9 @@ fn question(rollout: &Rollout, hand: &Hand) -> Question {
             format!("Release {} for {runtime}?", rollout.target),
             format!(
                 "{} failed on several machines of {runtime} and is begun on no more of them. Released, it is tried there \
-                 again, in this rollout and in others; {} wait in this one.",
+                 again, in this rollout and in others; {} in this one.",
                 rollout.target,
-                machines(waiting)
+                wait(waiting)
             ),
             format!("Release {} for {runtime}", rollout.target),
         ),
@@ -124,12 +129,16 @@ fn question(rollout: &Rollout, hand: &Hand) -> Question {
 fn pause(rollout: &Rollout, waiting: usize) -> Question {
     let sent = rollout.count(|kind| matches!(kind, PhaseKind::Checking | PhaseKind::Uploading));
     let told = rollout.count(PhaseKind::is_in_flight) - sent;
-    let mut parts = vec![format!("No further machine is begun: {} wait.", machines(waiting + sent))];
-    if sent > 0 {
-        parts.push(format!("{} that are only looked at or sent the package go back to waiting.", machines(sent)));
+    let mut parts = vec![format!("No further machine is begun: {}.", wait(waiting + sent))];
+    match sent {
+        0 => {}
+        1 => parts.push("1 machine that is only looked at or sent the package goes back to waiting.".to_owned()),
+        _ => parts.push(format!("{} that are only looked at or sent the package go back to waiting.", machines(sent))),
     }
-    if told > 0 {
-        parts.push(format!("{} that were told to install go on to their end.", machines(told)));
+    match told {
+        0 => {}
+        1 => parts.push("1 machine that was told to install goes on to its end.".to_owned()),
+        _ => parts.push(format!("{} that were told to install go on to their end.", machines(told))),
     }
     parts.push("It can be resumed at any time.".to_owned());
     Question {
@@ -141,7 +150,7 @@ fn pause(rollout: &Rollout, waiting: usize) -> Question {
 
 fn resume(rollout: &Rollout, waiting: usize) -> Question {
     let failures = super::waves::counted(rollout, None);
-    let mut consequence = format!("{} wait; at most {} are begun at once.", machines(waiting), rollout.max_in_flight);
+    let mut consequence = format!("{}; at most {} are begun at once.", wait(waiting), rollout.max_in_flight);
     if failures > 0 {
         let of = match failures {
             1 => "The failure so far no longer counts".to_owned(),
@@ -199,7 +208,7 @@ mod tests {
         let phases = vec![Phase::Checking, waiting(), waiting(), Phase::Upgraded];
         let consequence = asked(phases, &Hand::Pause).consequence;
         assert!(
-            consequence.starts_with("No further machine is begun: 3 machines wait. 1 machine that"),
+            consequence.starts_with("No further machine is begun: 3 machines wait. 1 machine that is"),
             "{consequence}"
         );
         assert!(!consequence.contains("to their end"), "{consequence}");
@@ -213,7 +222,7 @@ mod tests {
             "{consequence}"
         );
         let consequence = asked(vec![waiting()], &Hand::Resume).consequence;
-        assert_eq!(consequence, "1 machine wait; at most 10 are begun at once.");
+        assert_eq!(consequence, "1 machine waits; at most 10 are begun at once.");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod bulk;
 pub mod bundle;
 pub mod clock;
 pub mod config;
+pub mod counts;
 pub mod db;
 pub mod discovery;
 pub mod error;

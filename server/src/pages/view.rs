@@ -10,6 +10,7 @@ use std::time::Duration;
 use askama::filters::HtmlSafe;
 
 use crate::clock::Timestamp;
+pub use crate::counts::{count, thousands};
 use crate::model::{Health, LogCategory, MachineTaskState, TaskState, VersionState};
 use crate::rollout::state::{PhaseKind, RolloutState};
 use crate::sequel::{Found, Sequel};
@@ -274,26 +275,6 @@ pub fn size(bytes: impl Borrow<u64>) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
 }
 
-/// `1 machine`, `2 machines`.
-pub fn count(number: impl Borrow<usize>, noun: &str) -> String {
-    let number = number.borrow();
-    let ending = if *number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", thousands(number))
-}
-
-/// A number with its thousands set apart: `3,000`.
-pub fn thousands(number: impl Borrow<usize>) -> String {
-    let digits = number.borrow().to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A thumbprint in groups of four digits, for reading aloud and comparing.
 pub fn grouped(thumbprint: &contract::Thumbprint) -> String {
     let text = thumbprint.to_string();
@@ -351,8 +332,5 @@ mod tests {
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(26 * 1024 * 1024), "26.0 MiB");
         assert_eq!(size(u64::MAX), "16777215.9 TiB");
-        assert_eq!(count(1, "machine"), "1 machine");
-        assert_eq!(count(3_000, "machine"), "3,000 machines");
-        assert_eq!(thousands(1_234_567), "1,234,567");
     }
 }

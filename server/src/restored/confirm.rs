@@ -4,6 +4,7 @@ use super::{Restored, restored_get, restored_open, restored_put};
 use crate::app::App;
 use crate::audit::Deed;
 use crate::clock::Timestamp;
+use crate::counts::count;
 use crate::db::api_keys::api_key_list_through;
 use crate::db::facts::generation_seen;
 use crate::db::registration_keys::registration_key_list;
@@ -27,7 +28,6 @@ pub struct Resting {
 impl Resting {
     /// The keys, in words: "2 API keys and 1 registration key".
     pub fn keys(&self) -> String {
-        let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
         let (api, registration) = (self.api_keys.len(), self.registration_keys.len());
         format!("{} and {}", count(api, "API key"), count(registration, "registration key"))
     }

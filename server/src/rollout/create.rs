@@ -13,6 +13,7 @@ use super::strategy::{Amount, Candidate, CutWave, MAX_IN_FLIGHT_MAX, Members, St
 use crate::app::App;
 use crate::audit::{Deed, rollout_state};
 use crate::clock::Timestamp;
+use crate::counts::count;
 use crate::db::environments::environment_list;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
@@ -246,7 +247,7 @@ pub(super) async fn rollout_write(
     }
     let description = match request.description {
         Some(description) if !description.trim().is_empty() => description,
-        _ => format!("Upgrade {} to {target}", count(machines.len())),
+        _ => format!("Upgrade {} to {target}", count(machines.len(), "machine")),
     };
     let selection = serde_json::to_value(&request.selection).unwrap_or_default();
     let task = NewTask {
@@ -259,7 +260,7 @@ pub(super) async fn rollout_write(
     let task = task_insert(tx, &task, now).await?;
     let line = format!(
         "{who} wishes {} at {target}: {}; at most {max_in_flight} at once; {failure_budget} failures stop it",
-        count(machines.len()),
+        count(machines.len(), "machine"),
         in_words(&waves)
     );
     task_log_append(tx, task, None, now, LogCategory::Info, &line).await?;
@@ -281,7 +282,7 @@ pub(super) async fn rollout_write(
         packages,
     };
     let id = rollout_insert(tx, &new).await?;
-    let line = format!("wished {} at {} ({id})", count(new.machines.len()), new.target);
+    let line = format!("wished {} at {} ({id})", count(new.machines.len(), "machine"), new.target);
     let deed = Deed::new(AuditKind::Rollout, AuditCategory::Created, "Create", line).by(who).on(id).on(task);
     match &request.selection {
         Selection::All => deed,
@@ -369,10 +370,6 @@ async fn named(conn: &mut Connection, space: SpaceId, strategy: &Strategy) -> Re
         wave.name = found.map(|environment| environment.name.to_string()).unwrap_or_default();
     }
     Ok(named)
-}
-
-pub(super) fn count(machines: usize) -> String {
-    if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") }
 }
 
 /// The target and its packages: what is bundled, or what was uploaded.

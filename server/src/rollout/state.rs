@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::strategy::{Approval, Strategy};
 use crate::clock::Timestamp;
+use crate::counts::thousands;
 use crate::ids::{MachineId, RolloutId, SpaceId, TaskId};
 
 pub use super::phase::{Command, IllegalStep, Mark, Phase, PhaseKind, SkipReason, WaitReason};
@@ -292,10 +293,11 @@ impl Rollout {
     pub fn summary(&self) -> String {
         let of = |kind| self.count(|k| k == kind);
         let done = if self.undo_of.is_some() { "brought back" } else { "upgraded" };
-        let mut parts = vec![format!("{} of {} {done}", of(PhaseKind::Upgraded), self.machines.len())];
+        let mut parts =
+            vec![format!("{} of {} {done}", thousands(of(PhaseKind::Upgraded)), thousands(self.machines.len()))];
         let mut add = |count: usize, word: &str| {
             if count > 0 {
-                parts.push(format!("{count} {word}"));
+                parts.push(format!("{} {word}", thousands(count)));
             }
         };
         add(self.count(PhaseKind::is_in_flight), "in progress");

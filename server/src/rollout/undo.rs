@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use contract::Version;
 
-use super::create::{RolloutError, Selection, count, may_begin};
+use super::create::{RolloutError, Selection, may_begin};
 use super::hands::{WHY_MAX, Who};
 use super::phase::{PhaseKind, SkipReason};
 use super::state::{Return, Rollout, RolloutMachine};
@@ -17,6 +17,7 @@ use super::strategy::{Candidate, CutWave, MAX_IN_FLIGHT_MAX, Strategy};
 use crate::app::App;
 use crate::audit::{Deed, because};
 use crate::clock::Timestamp;
+use crate::counts::count;
 use crate::db::facts::facts_list;
 use crate::db::machines::machine_list;
 use crate::db::rollouts::{
@@ -70,8 +71,11 @@ impl UndoPlan {
                 WayBack::Stays(reason) => stays.push(format!("{name} ({})", reason.sentence())),
             }
         }
-        let parts: Vec<String> =
-            versions.iter().rev().map(|(version, machines)| format!("{} to {version}", count(*machines))).collect();
+        let parts: Vec<String> = versions
+            .iter()
+            .rev()
+            .map(|(version, machines)| format!("{} to {version}", count(*machines, "machine")))
+            .collect();
         let more = stays.len().saturating_sub(NAMES_MAX);
         stays.truncate(NAMES_MAX);
         if more > 0 {
@@ -157,7 +161,7 @@ pub async fn rollout_undo(app: &App, space: SpaceId, id: RolloutId, who: Who<'_>
     }
     let told = Told { who: who.name, because: &because(&why), now, space };
     let (undo, task) = write_undo(&mut tx, &rollout, &plan, told).await?;
-    let on = format!("on {}, by {undo}", count(plan.goes()));
+    let on = format!("on {}, by {undo}", count(plan.goes(), "machine"));
     told.tell(&mut tx, (id, rollout.task), &format!("undoes the rollout {on}"), &format!("undid {id} {on}")).await?;
     let undo = rollout_get(&mut tx, space, undo).await?.ok_or(RolloutError::NoRollout { id: undo })?;
     tx.commit().await.map_err(DbError::from)?;
@@ -220,7 +224,7 @@ async fn write_undo(
     let task = NewTask {
         space: rollout.space,
         name: "Upgrade".to_owned(),
-        description: format!("Undo {} on {}", rollout.id, count(goes)),
+        description: format!("Undo {} on {}", rollout.id, count(goes, "machine")),
         arguments: serde_json::json!({ "Selection": selection, "UndoOf": rollout.id }),
         created_by: told.who.to_owned(),
     };

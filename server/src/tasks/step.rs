@@ -14,6 +14,7 @@ use std::time::Duration;
 use octopus_proto::WorkState;
 
 use crate::clock::Timestamp;
+use crate::counts;
 use crate::ids::RolloutId;
 use crate::model::{MachineTask, MachineTaskState, TaskState};
 
@@ -256,14 +257,14 @@ pub fn outcome(parts: &[MachineTask]) -> Option<(TaskState, String)> {
             let reason = first.reason.trim_end_matches('.');
             sentences.push(format!(
                 "{count} of {} {verb}, {} first: {reason}.",
-                machines(parts.len()),
+                counts::count(parts.len(), "machine"),
                 first.machine_name
             ));
         }
     }
     let canceled = of(M::Canceled).count();
     if canceled > 0 {
-        sentences.push(format!("{canceled} of {} cancelled.", machines(parts.len())));
+        sentences.push(format!("{canceled} of {} cancelled.", counts::count(parts.len(), "machine")));
     }
     let state = if of(M::Unknown).next().is_some() {
         TaskState::Failed
@@ -275,10 +276,6 @@ pub fn outcome(parts: &[MachineTask]) -> Option<(TaskState, String)> {
         TaskState::Success
     };
     Some((state, sentences.join(" ")))
-}
-
-fn machines(count: usize) -> String {
-    if count == 1 { "1 machine".to_owned() } else { format!("{count} machines") }
 }
 
 #[cfg(test)]

@@ -155,3 +155,9 @@ fn more_machines_than_can_be_drawn_are_counted() {
     let view = rollout_view(&rollout(RolloutState::Running, vec![Phase::Upgraded; 5_007]), false);
     assert_eq!((view.waves[0].cells.len(), view.waves[0].undrawn), (5_000, 7));
 }
+
+#[test]
+fn many_machines_are_counted_with_their_thousands_set_apart() {
+    let phases = [vec![Phase::Upgraded; 2_400], vec![waiting(); 600]].concat();
+    assert_eq!(rollout(RolloutState::Running, phases).rollout.summary(), "2,400 of 3,000 upgraded, 600 waiting");
+}

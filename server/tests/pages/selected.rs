@@ -149,3 +149,16 @@ async fn many_machines_are_upgraded_checked_and_held() {
     let begun = confirm(&mut browser, &question, "").await;
     assert!(begun.location.unwrap().starts_with("/tasks/ServerTasks-"));
 }
+
+#[tokio::test]
+async fn one_machine_alone_is_not_called_all_machines() {
+    let portal = seed::portal().await;
+    let mut browser = Browser::logged_in(&portal).await;
+    let staging = seed::environment(&portal, "Staging").await;
+    seed::machine(&portal, "web-1", &[staging]).await;
+    let whole = ".selected .which label:nth-child(3)";
+    assert_eq!(browser.get("/environments").await.text(whole), "The only machine");
+    assert_eq!(browser.get("/environments?q=web").await.text(whole), "The only machine that matches");
+    seed::machine(&portal, "web-2", &[staging]).await;
+    assert_eq!(browser.get("/environments").await.text(whole), "All 2 machines");
+}

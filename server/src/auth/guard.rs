@@ -57,6 +57,9 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
             }
             Err(error) => return error.into_response(),
         }
+        if let Err(error) = in_maintenance(&app, None, &parts.method).await {
+            return error.into_response();
+        }
     } else if need != Need::Nobody {
         let who = match principal_of(&mut parts, &app, is_api).await {
             Ok(Some(who)) => who,
@@ -70,7 +73,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
             Ok(()) => {}
             Err(error) => return error::respond(&path, error.status, &error.message),
         }
-        if let Err(error) = in_maintenance(&app, &who, &parts.method).await {
+        if let Err(error) = in_maintenance(&app, Some(&who.role), &parts.method).await {
             return error::respond(&path, error.status, &error.message);
         }
         origin.key = if let Via::ApiKey { id, .. } = who.via { Some(UsedKey::Api(id)) } else { None };
@@ -83,8 +86,9 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
 }
 
 /// While the portal is in maintenance, administrators alone change anything.
-async fn in_maintenance(app: &App, who: &Principal, method: &Method) -> Result<(), ApiError> {
-    if method.is_safe() || who.role == Role::Administrator || !is_in_maintenance(&mut *app.db.read().await?).await? {
+async fn in_maintenance(app: &App, role: Option<&Role>, method: &Method) -> Result<(), ApiError> {
+    let may = method.is_safe() || role == Some(&Role::Administrator);
+    if may || !is_in_maintenance(&mut *app.db.read().await?).await? {
         return Ok(());
     }
     let message = "The portal is in maintenance: an administrator has stopped changes for a while. Try again later.";

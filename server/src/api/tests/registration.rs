@@ -182,3 +182,23 @@ async fn who_does_not_operate_an_environment_makes_no_key_for_it() {
         assert_eq!(made.unwrap_err().status, StatusCode::BAD_REQUEST, "{wrong:?}");
     }
 }
+
+#[tokio::test]
+async fn in_maintenance_it_looks_and_adds_nothing() {
+    let client = Client::new().await;
+    client.with_machine().await;
+    let (id, key) = client.registration_key(2).await;
+    let maintain = async |is_on: bool| {
+        let wish = Some(json!({ "IsInMaintenanceMode": is_on }));
+        assert_eq!(client.call("PUT", "/api/maintenanceconfiguration", wish).await.0, StatusCode::OK);
+    };
+    maintain(true).await;
+    assert_eq!(client.bears(&key, "GET", "/api/registration", None).await.0, StatusCode::OK);
+    let (status, answer) = client.bears(&key, "POST", "/api/registration", applicant("new", 5)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    is_error(&answer);
+    assert_eq!(client.outcomes(id).await, []);
+    maintain(false).await;
+    let added = client.bears(&key, "POST", "/api/registration", applicant("new", 5)).await;
+    assert_eq!(added.0, StatusCode::CREATED, "{}", added.1);
+}

@@ -259,9 +259,10 @@ pub(super) async fn rollout_write(
     };
     let task = task_insert(tx, &task, now).await?;
     let line = format!(
-        "{who} wishes {} at {target}: {}; at most {max_in_flight} at once; {failure_budget} failures stop it",
+        "{who} wishes {} at {target}: {}; at most {max_in_flight} at once; it stops at {}",
         count(machines.len(), "machine"),
-        in_words(&waves)
+        in_words(&waves),
+        count(usize::try_from(failure_budget).unwrap_or(usize::MAX), "failure")
     );
     task_log_append(tx, task, None, now, LogCategory::Info, &line).await?;
     let emergency = strategy.ignore_windows.clone();

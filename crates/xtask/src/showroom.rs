@@ -73,6 +73,8 @@ const PAGES: &[(&str, &str)] = &[
     ("space-new", "/settings/spaces/new"),
     ("space", "/settings/spaces/{space}"),
     ("space-delete", "/settings/spaces/{space}/delete"),
+    ("setup", "/setup?token={token}"),
+    ("api", "/api/docs"),
     ("not-found", "/machines/Machines-999999"),
 ];
 
@@ -147,7 +149,11 @@ async fn furnish(portal: &Portal) -> anyhow::Result<Vec<(&'static str, String)>>
     let running = api.rollout_create(&running).await?.task_id;
     let space = json!({ "Name": "Laboratory", "Description": "What is tried out before anybody relies on it" });
     let space = id(&api.post("/api/spaces", &space).await?)?;
+    let newcomer = api.post("/api/users", &json!({ "Username": "newcomer", "Role": "viewer" })).await?;
+    let token = newcomer["SetupLink"].as_str().and_then(|link| link.strip_prefix("/setup?token="));
+    let token = token.with_context(|| format!("there is no link: {newcomer}"))?.to_owned();
     Ok(vec![
+        ("token", token),
         ("space", space),
         ("environment", environment),
         ("machine", fell),

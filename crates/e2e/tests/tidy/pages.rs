@@ -7,7 +7,7 @@ use xtask::Showroom;
 use crate::source::SOURCES;
 
 /// What is no page, is looked at by name, or is there only after a form was sent.
-const ELSEWHERE: [&str; 6] = ["/", "/assets/{hash}/{*path}", "/login", "/setup", "/events", "/registration-keys/{id}"];
+const ELSEWHERE: [&str; 5] = ["/", "/assets/{hash}/{*path}", "/login", "/events", "/registration-keys/{id}"];
 
 /// The GET routes of pages in the table of rules, whatever their ids are called.
 fn routes(rules: &str) -> BTreeSet<String> {
